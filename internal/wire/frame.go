@@ -1,0 +1,89 @@
+// Package wire turns bytes into meaning and back: frames, five-tuples, the
+// virtio_net_hdr, and the frames that a VPC itself sends. It is the only
+// importer of gVisor's header and checksum packages.
+package wire
+
+// Sizes on the wire, in bytes.
+const (
+	EthernetSize = 14    // destination, source, EtherType
+	MaxDatagram  = 65535 // the longest IPv4 packet, RFC 791
+
+	// MaxFrame is the longest buffer that a device can fill: a virtio header, an
+	// Ethernet header and the longest datagram (reliability row V6).
+	MaxFrame = VirtioSize + EthernetSize + MaxDatagram + 8
+)
+
+// A MAC is an Ethernet address.
+type MAC [6]byte
+
+// A Kind says what a frame carries, and so which fields of Frame are valid.
+type Kind uint8
+
+const (
+	KindNone Kind = iota // not parsed, or refused
+	KindARP              // an ARP packet for IPv4 over Ethernet
+	KindIPv4
+	KindIPv6
+)
+
+// A Frame is one parsed Ethernet frame. Parse fills it once; after that no
+// accessor can fail, and nothing reads the bytes a second time to decide
+// anything. A worker reuses one Frame for all its traffic. The zero Frame is
+// ready for Parse. It is not safe for concurrent use.
+type Frame struct {
+	// Bytes is the virtio_net_hdr and the Ethernet frame, trimmed to the length
+	// that the IP header states (so that no byte past it is ever forwarded).
+	// Frame does not own it.
+	Bytes []byte
+
+	Kind     Kind
+	Src, Dst MAC
+
+	// Tuple is the flow. Valid iff Kind is KindIPv4 or KindIPv6. The ports of a
+	// fragment that is not the first are zero.
+	Tuple FiveTuple
+
+	L3      int // offset of the IP or ARP header in Bytes
+	L4      int // offset of the transport header; valid as Tuple is, and not Later
+	Payload int // offset of the payload behind the transport header; valid as L4 is. For protocols other than TCP, UDP and ICMP it equals L4
+
+	Fragment bool   // part of a fragmented datagram. Valid iff Kind is KindIPv4 or KindIPv6
+	Later    bool   // a fragment other than the first: it has no transport header
+	More     bool   // the more-fragments bit. Valid iff Fragment
+	Offset   int    // offset of this fragment's data in the datagram, in bytes. Valid iff Fragment
+	ID       uint32 // identification of the datagram. Valid iff Kind is KindIPv4 or Fragment
+
+	Type, Code uint8 // ICMP type and code. Valid iff the protocol is ICMP or ICMPv6, and not Later
+
+	TCP TCP // valid iff the protocol is TCP, and not Later
+
+	// Segments is how many packets the frame stands for: 1, or the number that a
+	// superframe would be cut into (VIRTIO GSO). Valid iff Kind is not KindNone.
+	Segments int
+	GSO      GSO // GSONone, or the kind of superframe
+	GSOSize  int // payload bytes per segment. Valid iff GSO is not GSONone
+}
+
+// TCP is what connection tracking needs of a TCP header (RFC 9293 section 3.1).
+type TCP struct {
+	Seq, Ack uint32
+	Window   uint16 // as in the header, not scaled
+	Flags    uint8  // FIN 1, SYN 2, RST 4, PSH 8, ACK 16, URG 32, ECE 64, CWR 128
+	// Scale is the window scale option (RFC 7323), 0 to 14, or -1 where the
+	// segment has none. Valid iff Flags has SYN.
+	Scale int8
+	// Length is the number of payload bytes: of a superframe, of all its segments.
+	Length int
+}
+
+// TCP flags, RFC 9293 section 3.1.
+const (
+	FIN uint8 = 1 << iota
+	SYN
+	RST
+	PSH
+	ACK
+	URG
+	ECE
+	CWR
+)
