@@ -1,0 +1,109 @@
+# Builds, tests and measures vswitch. `make help` lists the targets.
+# It needs Go, git and make; `make check` needs a C compiler as well, for the
+# race detector.
+
+SHELL       := /bin/bash
+.SHELLFLAGS := -eu -o pipefail -c
+
+GO        ?= go
+PREFIX    ?= /usr/local
+DESTDIR   ?=
+FUZZTIME  ?= 20s
+BENCH     ?= .
+BENCHTIME ?= 1s
+COUNT     ?= 10
+OUT       ?= dist/bench.txt
+
+# The binary reads its version from the build information that the Go command
+# stamps into it. GOFLAGS may have turned the stamp off, so it is asked for by
+# name, except where git does not answer: in an unpacked archive, or in a clone
+# that belongs to somebody else. There the version is "(devel)".
+VCS := $(shell git status --porcelain >/dev/null 2>&1 && echo auto || echo false)
+
+# Root is needed to make namespaces and TAP interfaces.
+ROOT := $(filter 0,$(shell id -u))
+SUDO := $(if $(ROOT),,sudo)
+
+# The packages whose tests run the built binary, apart from all others.
+E2E := ./internal/e2e/...
+
+.PHONY: build
+build: ## build ./vswitch, one static binary
+	CGO_ENABLED=0 $(GO) build -trimpath -buildvcs=$(VCS) -o vswitch ./cmd/vswitch
+
+.PHONY: demo
+demo: build ## a request that passes, one that a security group stops, one that a network ACL stops
+	$(SUDO) examples/two-tier/demo ./vswitch
+
+# Without root ring 4 does not run, and says so. With root a test that skips
+# itself is a failure.
+.PHONY: test
+test: build ## all tests; as root those on real kernels too (rings 1 to 4)
+	export CGO_ENABLED=0 VSWITCH_BINARY=$(CURDIR)/vswitch $(if $(ROOT),VSWITCH_REQUIRE_ROOT=1,)
+	$(GO) test -timeout 4m $$($(GO) list ./... | grep -v /internal/e2e)
+	$(GO) test -timeout 8m -count=1 $(if $(ROOT),,-v) $(E2E)
+	$(if $(ROOT),,@echo 'make test: not root, so nothing ran on a real kernel (ring 4): run "sudo make test"' >&2)
+
+.PHONY: check
+check: fmt vet lint tidy race ## what every commit must pass
+
+.PHONY: fmt
+fmt:
+	bad=$$("$$($(GO) env GOROOT)/bin/gofmt" -l .)
+	if [ -n "$$bad" ]; then echo "gofmt would change:"; echo "$$bad"; exit 1; fi
+
+.PHONY: vet
+vet:
+	$(GO) vet ./...
+
+.PHONY: lint
+lint:
+	$(GO) tool staticcheck ./...
+
+.PHONY: tidy
+tidy:
+	$(GO) mod tidy -diff
+
+# The end-to-end tests are left out: they drive a binary, which the race
+# detector does not see into.
+.PHONY: race
+race:
+	CGO_ENABLED=1 $(GO) test -race -timeout 8m $$($(GO) list ./... | grep -v /internal/e2e)
+
+.PHONY: fuzz
+fuzz: ## run every fuzz target for FUZZTIME (20s)
+	targets=$$(grep -rEo --include='*_test.go' '^func Fuzz[A-Za-z0-9_]*' . | sort)
+	while IFS=: read -r file func; do
+		name=$${func#func }
+		echo "==> $$(dirname "$$file") $$name"
+		$(GO) test -run '^$$' -fuzz "^$$name\$$" -fuzztime $(FUZZTIME) "$$(dirname "$$file")" </dev/null
+	done <<<"$$targets"
+
+.PHONY: bench
+bench: ## run the benchmarks COUNT (10) times, into OUT (dist/bench.txt)
+	mkdir -p $(dir $(OUT))
+	$(GO) test -run '^$$' -bench '$(BENCH)' -benchmem -benchtime $(BENCHTIME) -count $(COUNT) ./... | tee $(OUT)
+
+.PHONY: benchdiff
+benchdiff: ## compare two files of `make bench`: OLD=a.txt NEW=b.txt
+	$(if $(and $(OLD),$(NEW)),,$(error usage: make benchdiff OLD=a.txt NEW=b.txt))
+	$(GO) tool benchstat $(OLD) $(NEW)
+
+.PHONY: golden
+golden: ## rewrite the golden files (ring 2); then read the diff
+	$(GO) test $$(grep -rl --include='*_test.go' '"update"' . | xargs -r dirname | sort -u) -update
+
+.PHONY: install
+install: build ## install into DESTDIR/PREFIX/bin (/usr/local/bin)
+	install -D -m 0755 vswitch $(DESTDIR)$(PREFIX)/bin/vswitch
+
+.PHONY: clean
+clean: ## remove what the targets above have made
+	rm -rf vswitch dist
+
+.PHONY: help
+help: ## this list
+	awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+# Each recipe is one script: a failing line ends it.
+.ONESHELL:
