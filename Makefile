@@ -42,7 +42,7 @@ test: build ## all tests; as root those on real kernels too (rings 1 to 4)
 	export CGO_ENABLED=0 VSWITCH_BINARY=$(CURDIR)/vswitch $(if $(ROOT),VSWITCH_REQUIRE_ROOT=1,)
 	$(GO) test -timeout 4m $$($(GO) list ./... | grep -v /internal/e2e)
 	$(GO) test -timeout 8m -count=1 $(if $(ROOT),,-v) $(E2E)
-	$(if $(ROOT),,@echo 'make test: not root, so nothing ran on a real kernel (ring 4): run "sudo make test"' >&2)
+	$(if $(ROOT),,echo 'make test: not root, so nothing ran on a real kernel (ring 4): run "sudo make test"' >&2)
 
 .PHONY: check
 check: fmt vet lint tidy race ## what every commit must pass
