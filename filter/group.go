@@ -86,7 +86,9 @@ func compileReferences(rules []Rule) []reference {
 			order = append(order, int32(i))
 		}
 	}
-	slices.SortStableFunc(order, func(a, b int32) int { return cmp.Compare(rules[a].Group, rules[b].Group) })
+	slices.SortFunc(order, func(a, b int32) int {
+		return cmp.Or(cmp.Compare(rules[a].Group, rules[b].Group), cmp.Compare(a, b))
+	})
 
 	var refs []reference
 	for len(order) > 0 {

@@ -54,6 +54,7 @@ func TestFirst(t *testing.T) {
 		{"one code of any type", []string{"icmp -1/4 10.0.0.0/8"}, "10.0.1.10 icmp 200/4", 0},
 		{"another code of any type", []string{"icmp -1/4 10.0.0.0/8"}, "10.0.1.10 icmp 200/5", -1},
 		{"type out of range", []string{"icmp 300 10.0.0.0/8"}, "10.0.1.10 icmp 44/0", -1},
+		{"code out of range", []string{"icmp 3/300 10.0.0.0/8"}, "10.0.1.10 icmp 4/44", -1},
 		{"protocol number", []string{"47 10.0.0.0/8"}, "10.0.1.10 47", 0},
 		{"other protocol number", []string{"47 10.0.0.0/8"}, "10.0.1.10 50", -1},
 		{"protocol number out of range", []string{"262 10.0.0.0/8"}, "10.0.1.10 tcp 22", -1},
@@ -148,4 +149,12 @@ func heapOf(rules []classify.Rule) int {
 	runtime.KeepAlive(table)
 	runtime.KeepAlive(rules)
 	return int(after.HeapAlloc) - int(before.HeapAlloc)
+}
+
+func TestIs4(t *testing.T) {
+	for text, want := range map[string]bool{"10.0.1.10 tcp 22": true, "::ffff:10.0.1.10 tcp 22": true, "2001:db8::1 tcp 22": false} {
+		if p := classifytest.Packet(t, text); p.Is4() != want {
+			t.Errorf("%s: Is4 = %v, want %v", text, p.Is4(), want)
+		}
+	}
 }

@@ -73,7 +73,8 @@ type painter struct {
 	next   []int32 // a cut at or after the one of the same index that is still unpainted, path-halved
 }
 
-// A span is one interval of keys that belongs to a rule. Both ends are in it.
+// A span is one interval of keys that belongs to a rule. Both ends are in it;
+// it is empty if from is above to.
 type span struct {
 	from, to key
 	rule     int32
@@ -88,9 +89,8 @@ func (p *painter) add(s policy.Service, rule int32) {
 	case s.Protocol < 0 || s.Protocol > 255:
 		// Not a protocol number: no packet carries it.
 	case s.Protocol.HasPorts():
-		if s.Ports.From <= s.Ports.To {
-			p.spans = append(p.spans, span{first + key(s.Ports.From), first + key(s.Ports.To), rule})
-		}
+		// Ports upside down make an empty span, which paints nothing.
+		p.spans = append(p.spans, span{first + key(s.Ports.From), first + key(s.Ports.To), rule})
 	case s.Protocol.HasTypes():
 		p.addTypes(first, s.Type, s.Code, rule)
 	default:
@@ -151,7 +151,7 @@ func (p *painter) paint(out []segment) []segment {
 	p.spans = p.spans[:0]
 
 	for i, c := range p.cuts {
-		if i == 0 || c <= lastKey && out[len(out)-1].rule != p.colour[i] {
+		if i == 0 || out[len(out)-1].rule != p.colour[i] {
 			out = append(out, segment{c, p.colour[i]})
 		}
 	}

@@ -63,6 +63,8 @@ func (pick Pick) Service() policy.Service {
 	case 1:
 		s.Code = -2
 	case 2:
+		s.Code = 300
+	case 3:
 		s.Protocol = 256
 	}
 	return s
