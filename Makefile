@@ -49,7 +49,7 @@ check: fmt vet lint tidy race ## what every commit must pass
 
 .PHONY: fmt
 fmt:
-	bad=$$("$$($(GO) env GOROOT)/bin/gofmt" -l .)
+	@bad=$$("$$($(GO) env GOROOT)/bin/gofmt" -l .)
 	if [ -n "$$bad" ]; then echo "gofmt would change:"; echo "$$bad"; exit 1; fi
 
 .PHONY: vet
@@ -72,7 +72,7 @@ race:
 
 .PHONY: fuzz
 fuzz: ## run every fuzz target for FUZZTIME (20s)
-	targets=$$(grep -rEo --include='*_test.go' '^func Fuzz[A-Za-z0-9_]*' . | sort)
+	@targets=$$(grep -rEo --include='*_test.go' '^func Fuzz[A-Za-z0-9_]*' . | sort)
 	while IFS=: read -r file func; do
 		name=$${func#func }
 		echo "==> $$(dirname "$$file") $$name"
@@ -103,7 +103,7 @@ clean: ## remove what the targets above have made
 
 .PHONY: help
 help: ## this list
-	awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 # Each recipe is one script: a failing line ends it.
 .ONESHELL:
