@@ -1,20 +1,31 @@
 // Package wire turns bytes into meaning and back: frames, five-tuples, the
 // virtio_net_hdr, and the frames that a VPC itself sends. It is the only
-// importer of gVisor's header and checksum packages.
+// importer of gVisor's checksum package.
+//
+// Row names in comments (V1, L6, I3, T1 ...) are rows of the threat model that
+// ARCHITECTURE.md explains; they name the attack that a check is there for.
 package wire
+
+import "fmt"
 
 // Sizes on the wire, in bytes.
 const (
 	EthernetSize = 14    // destination, source, EtherType
 	MaxDatagram  = 65535 // the longest IPv4 packet, RFC 791
 
-	// MaxFrame is the longest buffer that a device can fill: a virtio header, an
-	// Ethernet header and the longest datagram (reliability row V6).
+	// MaxFrame is the size of the buffer that a device reads into: a virtio header,
+	// an Ethernet header, the longest datagram, and 8 bytes more, so that a frame
+	// that fills the buffer was cut short (V6).
 	MaxFrame = VirtioSize + EthernetSize + MaxDatagram + 8
 )
 
 // A MAC is an Ethernet address.
 type MAC [6]byte
+
+// String returns "02:00:0a:00:01:0a".
+func (m MAC) String() string {
+	return fmt.Sprintf("%02x:%02x:%02x:%02x:%02x:%02x", m[0], m[1], m[2], m[3], m[4], m[5])
+}
 
 // A Kind says what a frame carries, and so which fields of Frame are valid.
 type Kind uint8
@@ -44,7 +55,7 @@ type Frame struct {
 	Tuple FiveTuple
 
 	L3      int // offset of the IP or ARP header in Bytes
-	L4      int // offset of the transport header; valid as Tuple is, and not Later
+	L4      int // offset of what follows the IP header: the transport header, unless Later. Valid as Tuple is
 	Payload int // offset of the payload behind the transport header; valid as L4 is. For protocols other than TCP, UDP and ICMP it equals L4
 
 	Fragment bool   // part of a fragmented datagram. Valid iff Kind is KindIPv4 or KindIPv6
@@ -53,15 +64,19 @@ type Frame struct {
 	Offset   int    // offset of this fragment's data in the datagram, in bytes. Valid iff Fragment
 	ID       uint32 // identification of the datagram. Valid iff Kind is KindIPv4 or Fragment
 
-	Type, Code uint8 // ICMP type and code. Valid iff the protocol is ICMP or ICMPv6, and not Later
+	Type, Code uint8 // ICMP type and code. Valid iff the packet is ICMP over IPv4 or ICMPv6 over IPv6, and not Later
 
 	TCP TCP // valid iff the protocol is TCP, and not Later
+	ARP ARP // valid iff Kind is KindARP
 
 	// Segments is how many packets the frame stands for: 1, or the number that a
 	// superframe would be cut into (VIRTIO GSO). Valid iff Kind is not KindNone.
 	Segments int
 	GSO      GSO // GSONone, or the kind of superframe
 	GSOSize  int // payload bytes per segment. Valid iff GSO is not GSONone
+
+	// offload is the flags byte of the virtio_net_hdr as it was received.
+	offload uint8
 }
 
 // TCP is what connection tracking needs of a TCP header (RFC 9293 section 3.1).
@@ -87,3 +102,23 @@ const (
 	ECE
 	CWR
 )
+
+// PacketLen returns the length in bytes, without the Ethernet header, of the
+// longest packet that the frame stands for. It is what an MTU limits: of a
+// superframe, one segment with its headers. Valid iff Kind is not KindNone.
+func (f *Frame) PacketLen() int {
+	if f.GSO != GSONone {
+		return f.Payload - f.L3 + min(f.GSOSize, len(f.Bytes)-f.Payload)
+	}
+	return len(f.Bytes) - f.L3
+}
+
+// SetMACs gives the frame new Ethernet addresses, in Bytes and in Src and Dst.
+// A VPC's router changes nothing else of a packet (SEM 5.4). Kind must not be
+// KindNone.
+func (f *Frame) SetMACs(src, dst MAC) {
+	b := f.Bytes[VirtioSize : VirtioSize+EthernetSize]
+	*(*MAC)(b[0:6]) = dst
+	*(*MAC)(b[6:12]) = src
+	f.Src, f.Dst = src, dst
+}

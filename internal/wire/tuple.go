@@ -40,8 +40,15 @@ func (a Addr) String() string { return a.Netip().String() }
 
 // A FiveTuple names a flow in one direction. It holds no pointers and is
 // comparable: tables use it as their key. For protocols without ports both
-// ports are zero; for ICMP and ICMPv6 echo, both are the identifier, so that a
-// request and its reply are mirror images (SEM 2.1).
+// ports are zero.
+//
+// For ICMP and ICMPv6 the ports are made so that a question and its answer are
+// mirror images (SEM 2.1), and that two hosts which ask each other with the
+// same identifier have two flows: a question (echo 8, timestamp 13, ICMPv6 echo
+// 128) has its identifier as SrcPort and type<<8|code as DstPort; its answer
+// has those two the other way round; any other message has zero as SrcPort and
+// type<<8|code as DstPort. An identifier that itself reads as the type and code
+// of a question, like 0x0800, makes question and answer look alike.
 type FiveTuple struct {
 	Src, Dst         Addr
 	SrcPort, DstPort uint16 // host byte order
@@ -56,14 +63,39 @@ func (t FiveTuple) Reverse() FiveTuple {
 	return t
 }
 
-// String returns "10.0.1.10:40000 > 10.0.2.20:22 tcp".
+// String returns "10.0.1.10:40000 > 10.0.2.20:22 tcp",
+// "10.0.1.10 > 10.0.2.20 icmp echo-request id 7", "10.0.1.1 > 10.0.1.10 icmp
+// destination-unreachable/4", or "10.0.1.10 > 10.0.2.20 47".
 func (t FiveTuple) String() string {
 	p := policy.Protocol(t.Protocol)
-	switch {
-	case p.HasPorts():
+	if p.HasPorts() {
 		return fmt.Sprintf("%s > %s %s", netip.AddrPortFrom(t.Src.Netip(), t.SrcPort), netip.AddrPortFrom(t.Dst.Netip(), t.DstPort), p)
-	case p.HasTypes() && t.SrcPort != 0:
-		return fmt.Sprintf("%s > %s %s id %d", t.Src, t.Dst, p, t.SrcPort)
 	}
-	return fmt.Sprintf("%s > %s %s", t.Src, t.Dst, p)
+	s := fmt.Sprintf("%s > %s %s", t.Src, t.Dst, p)
+	if p.HasTypes() && (t.SrcPort != 0 || t.DstPort != 0) {
+		s += " " + t.icmpString()
+	}
+	return s
+}
+
+// icmpString returns what the ports of an ICMP flow stand for. Where they can be
+// read as a question and as an answer, it takes the reading whose code is zero,
+// and the question before the answer.
+func (t FiveTuple) icmpString() string {
+	asks, _ := icmpQuery(t.Protocol, uint8(t.DstPort>>8))
+	asked, _ := icmpQuery(t.Protocol, uint8(t.SrcPort>>8))
+	name := func(typ uint8) string { return policy.ICMPTypeName(policy.Protocol(t.Protocol), int16(typ)) }
+	code := func(port uint16) string {
+		if uint8(port) == 0 {
+			return ""
+		}
+		return fmt.Sprintf("/%d", uint8(port))
+	}
+	switch {
+	case asks && (!asked || uint8(t.DstPort) == 0):
+		return fmt.Sprintf("%s%s id %d", name(uint8(t.DstPort>>8)), code(t.DstPort), t.SrcPort)
+	case asked:
+		return fmt.Sprintf("%s%s id %d", name(replyTo(uint8(t.SrcPort>>8))), code(t.SrcPort), t.DstPort)
+	}
+	return fmt.Sprintf("%s/%d", name(uint8(t.DstPort>>8)), uint8(t.DstPort))
 }
