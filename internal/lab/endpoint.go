@@ -1,0 +1,86 @@
+package lab
+
+import (
+	"fmt"
+	"net/netip"
+	"slices"
+
+	"vswitch/internal/wire"
+	vswitch "vswitch/switch"
+)
+
+// An endpoint is all that the host must have for one instance.
+type endpoint struct {
+	instance  string
+	namespace string // "" for kind host: the TAP stays in the host's namespace
+	device    string
+	mac       wire.MAC
+	mtu       int            // bytes, without the Ethernet header
+	addresses []netip.Prefix // the primary one first, each with the length of its subnet
+	router    netip.Addr
+	blocks    []netip.Prefix // the VPC's IPv4 blocks, which the host reaches through the router. Valid iff namespace is ""
+	forward   bool           // the instance may forward for others: no source/dest check
+	ipv6      bool           // the VPC has IPv6
+	run       string         // the command; "" for none
+}
+
+// endpoints returns what the host must have for the completed configuration c,
+// by instance.
+func endpoints(c *vswitch.Config) (map[string]endpoint, error) {
+	all := make(map[string]endpoint, len(c.Instances))
+	for i := range c.Instances {
+		in := &c.Instances[i]
+		face := c.Interface(in.Name)
+		e := endpoint{
+			instance: in.Name,
+			device:   face.Device,
+			mac:      face.MAC,
+			mtu:      face.MTU,
+			router:   face.Router,
+			forward:  in.DisableSourceDestCheck,
+			ipv6:     c.VPC.CIDR6.IsValid(),
+			run:      in.Run,
+		}
+		switch in.Kind {
+		case vswitch.KindNetns, "":
+			e.namespace = face.Namespace
+			if _, err := namespacePath(e.namespace); err != nil {
+				return nil, fmt.Errorf("instance %s: %w", in.Name, err)
+			}
+		case vswitch.KindHost:
+			e.blocks = append(append(e.blocks, c.VPC.CIDR), c.VPC.CIDRs...)
+		default:
+			return nil, fmt.Errorf("instance %s: kind %s has no place on this host", in.Name, in.Kind)
+		}
+		for _, a := range face.Addresses {
+			bits := face.Prefix
+			if a.Is6() {
+				subnet := c.Subnet(face.Subnet)
+				if subnet == nil || !subnet.CIDR6.IsValid() {
+					return nil, fmt.Errorf("instance %s: address %s: its subnet %s has no IPv6 block", in.Name, a, face.Subnet)
+				}
+				bits = subnet.CIDR6.Bits()
+			}
+			e.addresses = append(e.addresses, netip.PrefixFrom(a, bits))
+		}
+		if len(e.addresses) == 0 {
+			return nil, fmt.Errorf("instance %s: no address", in.Name)
+		}
+		all[in.Name] = e
+	}
+	return all, nil
+}
+
+// host reports whether the device stays in the host's namespace.
+func (e *endpoint) host() bool { return e.namespace == "" }
+
+// place says where the device is. Two endpoints of one instance with the same
+// place share the device.
+func (e *endpoint) place() string { return e.namespace + "/" + e.device }
+
+// sameLink reports whether the link of o looks like that of e.
+func (e *endpoint) sameLink(o *endpoint) bool {
+	return e.mac == o.mac && e.mtu == o.mtu && e.router == o.router &&
+		e.forward == o.forward && e.ipv6 == o.ipv6 &&
+		slices.Equal(e.addresses, o.addresses) && slices.Equal(e.blocks, o.blocks)
+}

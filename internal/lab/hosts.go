@@ -1,0 +1,154 @@
+package lab
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"regexp"
+	"strings"
+
+	"golang.org/x/sys/unix"
+
+	vswitch "vswitch/switch"
+)
+
+// etcDir is where `ip netns exec` looks for files to lay over those of /etc.
+const etcDir = "/etc/netns"
+
+// A hostsDirectory is /etc/netns/NAMESPACE: how names resolve in one instance.
+// There is no resolver in a VPC without a DNS service, so nothing may wait for
+// one: names come from the hosts file alone, and the list of resolvers is empty.
+type hostsDirectory struct {
+	vpc       string
+	instance  string
+	namespace string
+}
+
+func (d hostsDirectory) path() string { return filepath.Join(etcDir, d.namespace) }
+
+// mark is the first line of the hosts file. It says whose the directory is when
+// the journal of it is lost: /etc outlives a restart of the machine.
+func (d hostsDirectory) mark() string {
+	return fmt.Sprintf("# Made by vswitch for VPC %s, namespace %s. `vswitch down` removes it.\n", d.vpc, d.namespace)
+}
+
+// marked reports whether the directory exists and bears the mark.
+func (d hostsDirectory) marked() bool {
+	data, err := os.ReadFile(filepath.Join(d.path(), "hosts"))
+	return err == nil && strings.HasPrefix(string(data), d.mark())
+}
+
+// exists reports whether something is at the directory's path.
+func (d hostsDirectory) exists() (bool, error) {
+	_, err := os.Lstat(d.path())
+	if errors.Is(err, os.ErrNotExist) {
+		return false, nil
+	}
+	return err == nil, err
+}
+
+// hostsFile returns the names of the VPC's instances, as /etc/hosts has them.
+func hostsFile(c *vswitch.Config, endpoints map[string]endpoint) string {
+	var b strings.Builder
+	b.WriteString("127.0.0.1\tlocalhost\n")
+	if c.VPC.CIDR6.IsValid() {
+		b.WriteString("::1\tlocalhost ip6-localhost ip6-loopback\n")
+	}
+	for i := range c.Instances {
+		name := c.Instances[i].Name
+		for n, a := range endpoints[name].addresses {
+			if n > 0 && a.Addr().Is4() {
+				continue // a name means the primary private address
+			}
+			fmt.Fprintf(&b, "%s\t%s %s.%s.internal\n", a.Addr(), name, name, c.VPC.Name)
+		}
+	}
+	return b.String()
+}
+
+// hostsLine is the line of nsswitch.conf that says where names come from.
+var hostsLine = regexp.MustCompile(`(?m)^hosts:.*$`)
+
+// files returns the directory's files. A file whose counterpart in /etc the host
+// lacks is left out, for it could not be laid over anything.
+func (d hostsDirectory) files(hosts string) (map[string]string, error) {
+	if _, err := os.Stat("/etc/hosts"); err != nil {
+		return nil, fmt.Errorf("hosts of %s: /etc/hosts must exist, for the names of the VPC are laid over it: %w", d.instance, err)
+	}
+	files := map[string]string{"hosts": d.mark() + hosts}
+	if _, err := os.Stat("/etc/resolv.conf"); err == nil {
+		files["resolv.conf"] = "# This VPC has no DNS service: names come from /etc/hosts.\n"
+	}
+	// The host's own list may name services that answer for the host, over a socket
+	// of its own, or that wait for the network.
+	nsswitch, err := os.ReadFile("/etc/nsswitch.conf")
+	if errors.Is(err, os.ErrNotExist) {
+		return files, nil
+	}
+	if err != nil {
+		return nil, fmt.Errorf("hosts of %s: %w", d.instance, err)
+	}
+	files["nsswitch.conf"] = "hosts: files\n" + hostsLine.ReplaceAllString(string(nsswitch), "")
+	return files, nil
+}
+
+// write makes the directory if need be, and writes its files. They are written in
+// place, because running commands have them mounted over their /etc and would
+// keep a file that was replaced.
+func (d hostsDirectory) write(hosts string) error {
+	files, err := d.files(hosts)
+	if err != nil {
+		return err
+	}
+	if err := os.MkdirAll(d.path(), 0o755); err != nil {
+		return fmt.Errorf("hosts of %s: %w", d.instance, err)
+	}
+	for name, content := range files {
+		if err := writeInPlace(filepath.Join(d.path(), name), content); err != nil {
+			return fmt.Errorf("hosts of %s: %w", d.instance, err)
+		}
+	}
+	return nil
+}
+
+// writeInPlace makes content the content of the file at path, which keeps its
+// inode, and is left alone if it has that content.
+func writeInPlace(path, content string) error {
+	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE|unix.O_NOFOLLOW, 0o644)
+	if err != nil {
+		return err
+	}
+	old, err := io.ReadAll(f)
+	if err == nil && string(old) != content {
+		// Longer first, then cut: a reader in between sees whole lines of either.
+		_, err = f.WriteAt([]byte(content), 0)
+		err = errors.Join(err, f.Truncate(int64(len(content))))
+	}
+	return errors.Join(err, f.Close())
+}
+
+// remove removes the directory with the files that write wrote. What somebody
+// else laid there stays, with the directory, and left says so.
+func (d hostsDirectory) remove() (removed bool, left string, err error) {
+	if _, err := os.Lstat(filepath.Join(d.path(), "hosts")); err == nil && !d.marked() {
+		return false, fmt.Sprintf("directory %s: %v", d.path(), errForeign), nil
+	}
+	for _, name := range []string{"hosts", "resolv.conf", "nsswitch.conf"} {
+		err := os.Remove(filepath.Join(d.path(), name))
+		if err != nil && !errors.Is(err, os.ErrNotExist) && !errors.Is(err, unix.ENOTDIR) {
+			return false, "", fmt.Errorf("hosts of %s: %w", d.instance, err)
+		}
+	}
+	err = os.Remove(d.path())
+	switch {
+	case errors.Is(err, os.ErrNotExist):
+		return false, "", nil
+	case errors.Is(err, unix.ENOTEMPTY):
+		return true, fmt.Sprintf("directory %s: holds files that vswitch did not make", d.path()), nil
+	case err != nil:
+		return false, "", fmt.Errorf("hosts of %s: %w", d.instance, err)
+	}
+	return true, "", nil
+}
