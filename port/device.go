@@ -11,8 +11,18 @@ const (
 	Empty          // read: nothing is waiting
 	Down           // the device exists but is administratively down (EIO); try again later
 	Gone           // the device was removed, or Close was called; it never comes back
-	Refused        // write: the kernel refused this frame (EINVAL, ENOMEM, a full in-memory queue)
+	Refused        // this one frame was lost (EINVAL, ENOMEM, a full in-memory queue); the device goes on
 )
+
+var statusNames = [...]string{OK: "ok", Empty: "empty", Down: "down", Gone: "gone", Refused: "refused"}
+
+// String returns the status as a counter would be named.
+func (s Status) String() string {
+	if int(s) < len(statusNames) {
+		return statusNames[s]
+	}
+	return "unknown"
+}
 
 // Offloads are the kinds of unfinished frame that a device takes.
 type Offloads struct {

@@ -1,0 +1,105 @@
+package port
+
+import (
+	"fmt"
+	"sync/atomic"
+	"unsafe"
+
+	"golang.org/x/sys/unix"
+
+	"vswitch/internal/wire"
+)
+
+// A TAP is one queue of a TAP interface. Frames carry the 12-byte
+// virtio_net_hdr, little-endian, in front; the kernel hands over superframes
+// whole and takes them whole. OpenTAP makes TAPs; they implement Device.
+//
+// The descriptor is non-blocking and unknown to Go's poller: reads and writes
+// are plain system calls that never wait, never allocate and never enter the
+// scheduler.
+type TAP struct {
+	// fd is the queue's descriptor, or -1 after Close. The kernel answers every
+	// call on -1 with EBADF, so that a late Read or Write can never reach
+	// whatever descriptor the kernel gives the same number to afterwards.
+	fd       atomic.Int32
+	name     string
+	offloads Offloads
+}
+
+var _ Device = (*TAP)(nil)
+
+// Read implements Device. Status Down does not occur: a TAP that is down
+// delivers what it already held and is Empty then.
+func (t *TAP) Read(b []byte) (int, Status) {
+	_ = b[wire.MaxFrame-1] // a shorter buffer would cut frames off without a sign (reliability row V6)
+
+	// Kernels before 6.15 leave the last field (num_buffers) as they find it: no
+	// byte of an earlier frame may stay there (V7).
+	b[wire.VirtioSize-2], b[wire.VirtioSize-1] = 0, 0
+	for {
+		n, _, errno := unix.RawSyscall(unix.SYS_READ, uintptr(t.fd.Load()), uintptr(unsafe.Pointer(unsafe.SliceData(b))), uintptr(len(b)))
+		switch errno {
+		case 0:
+			return int(n), OK
+		case unix.EINTR:
+			continue
+		}
+		return 0, status(errno)
+	}
+}
+
+// Write implements Device. It is safe for concurrent use. A write to a TAP does
+// not wait for room: the frame enters the instance's receive path inside the
+// call.
+func (t *TAP) Write(b []byte) Status {
+	for {
+		_, _, errno := unix.RawSyscall(unix.SYS_WRITE, uintptr(t.fd.Load()), uintptr(unsafe.Pointer(unsafe.SliceData(b))), uintptr(len(b)))
+		switch errno {
+		case 0:
+			return OK
+		case unix.EINTR:
+			continue
+		case unix.EAGAIN:
+			return Refused // no room for this frame: never Empty, which is a read's word
+		}
+		return status(errno)
+	}
+}
+
+// status translates what the tun driver answers. Anything it does not name
+// concerns one frame (EINVAL for a header it does not understand, ENOMEM).
+func status(errno unix.Errno) Status {
+	switch errno {
+	case unix.EAGAIN:
+		return Empty
+	case unix.EIO:
+		return Down
+	case unix.EBADFD, unix.EBADF: // the interface was deleted, or its namespace; or Close was called
+		return Gone
+	}
+	return Refused
+}
+
+// FD implements Device. It returns -1 after Close, which poll(2) ignores. When
+// the interface is deleted the descriptor polls POLLERR, and Read returns Gone.
+func (t *TAP) FD() int { return int(t.fd.Load()) }
+
+// Offloads implements Device. Checksum, TSO4 and TSO6 are always set.
+func (t *TAP) Offloads() Offloads { return t.offloads }
+
+// Name returns the name that the interface had when it was opened.
+func (t *TAP) Name() string { return t.name }
+
+// Close implements Device. The interface goes with its last queue. A second
+// Close does nothing. Close must not be called while a Read or Write is under
+// way; later ones return Gone.
+func (t *TAP) Close() error {
+	fd := t.fd.Swap(-1)
+	if fd < 0 {
+		return nil
+	}
+	if err := unix.Close(int(fd)); err != nil {
+		return fmt.Errorf("tap %s: close: %w", t.name, err)
+	}
+	return nil
+}
