@@ -84,6 +84,12 @@ type Query struct {
 	// to a group does not match: the packet was translated or passed through a
 	// middlebox, or the remote end is outside the VPC (SEM 1.4).
 	RemoteGroups []GroupID
+
+	// MayReply says that the packet may answer one of a flow that nobody
+	// remembers, because it is not tracked; SourcePort is then the port that the
+	// other one was sent to. A TCP SYN without ACK answers nothing.
+	MayReply   bool
+	SourcePort uint16 // valid iff MayReply
 }
 
 // family returns the family of the packet.

@@ -24,7 +24,9 @@ func (p slowPolicy) judge(d policy.Direction, q *filter.Query) (id string, track
 	for _, g := range p {
 		for _, r := range g.rules[d] {
 			if slowMatches(r, q) {
-				return r.ID, p.tracked(d, q)
+				reply := *q
+				reply.Packet.Port = q.SourcePort
+				return r.ID, p.tracked(d, q) && (!q.MayReply || p.tracked(d.Opposite(), &reply))
 			}
 		}
 	}
@@ -126,7 +128,10 @@ func compare(t interface {
 	}
 	p := filter.NewPolicy(groups...)
 	for range 8 {
-		q := filter.Query{Packet: pick.Packet()}
+		q := filter.Query{Packet: pick.Packet(), MayReply: pick(2) == 0, SourcePort: uint16(pick(1 << 16))}
+		if pick(2) == 0 {
+			q.SourcePort = pick.Packet().Port // more often one that a rule names
+		}
 		for range pick(3) {
 			q.RemoteGroups = append(q.RemoteGroups, filter.GroupID(pick(5)))
 		}

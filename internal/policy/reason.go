@@ -60,7 +60,6 @@ const (
 	FragmentLimit     // too many fragments or datagrams are waiting
 	PortDown          // the receiving port is down or has no device
 	PortRefused       // the receiving device refused the frame
-	PortTooBig        // larger than the receiving port's MTU, and not a superframe
 	PortOffload       // the receiving port does not accept this kind of superframe
 	Panic             // the switch failed while it handled the frame; the frame was kept for diagnosis
 
@@ -119,7 +118,6 @@ var reasons = [NumReasons]struct{ name, sentence string }{
 	FragmentLimit:     {"FRAGMENT_LIMIT", "too many fragments are waiting for the rest of their datagram"},
 	PortDown:          {"PORT_DOWN", "the receiving port is down"},
 	PortRefused:       {"PORT_REFUSED", "the receiving device refused the frame"},
-	PortTooBig:        {"PORT_TOO_BIG", "the frame is larger than the receiving port's MTU"},
 	PortOffload:       {"PORT_OFFLOAD", "the receiving port takes no superframe of this kind"},
 	Panic:             {"PANIC", "the switch failed on the frame, and kept it for diagnosis"},
 }

@@ -1,0 +1,274 @@
+package vswitch
+
+import (
+	"net/netip"
+
+	"vswitch/conntrack"
+	"vswitch/filter"
+	"vswitch/internal/wire"
+	"vswitch/nacl"
+	"vswitch/port"
+)
+
+// compile makes the plane of a completed configuration. It is pure: it changes
+// neither prev nor the devices. Instances that prev had keep their handle and
+// their device; devices holds those of the others, as far as they have one. A
+// new handle is never one that prev used, so that nothing of a removed instance
+// can be taken for that of a new one.
+func compile(c Config, prev *plane, devices map[string]port.Device) *plane {
+	p := &plane{
+		generation: 1,
+		config:     c,
+		byName:     make(map[string]*eni, len(c.Instances)),
+		byAddress:  make(map[wire.Addr]*eni, len(c.Instances)),
+		subnets:    make(map[string]*subnet, len(c.Subnets)),
+		routers:    make(map[wire.Addr]bool, len(c.Subnets)),
+		services:   make(map[wire.Addr]bool),
+		local:      append([]netip.Prefix{c.VPC.CIDR}, c.VPC.CIDRs...),
+	}
+	if prev != nil {
+		p.generation = prev.generation + 1
+	}
+	// The resolver's address is the base of the primary block plus two (SEM 5.1).
+	p.services[wire.AddrFrom(c.VPC.CIDR.Addr().Next().Next())] = true
+
+	acls := compileACLs(&c)
+	for i := range c.Subnets {
+		s := newSubnet(&c.Subnets[i], acls)
+		p.subnets[s.name] = s
+		p.routers[s.router] = true
+	}
+	groups := compileGroups(&c)
+	p.rules = ruleNames(&c)
+	p.enis = make([]*eni, 1, len(c.Instances)+1)
+	if prev != nil {
+		p.enis = make([]*eni, len(prev.enis), len(prev.enis)+len(c.Instances))
+	}
+	free := newHandles(prev)
+	for i := range c.Instances {
+		inst := &c.Instances[i]
+		e := newENI(&c, inst, p.subnets[inst.Subnet], groups)
+		e.handle = free.handle(inst.Name)
+		if prev != nil && prev.byName[e.name] != nil {
+			e.device = prev.byName[e.name].device
+		}
+		if d, ok := devices[e.name]; ok {
+			e.device = d
+		}
+		if e.device != nil {
+			e.offloads = e.device.Offloads()
+		}
+		for int(e.handle) >= len(p.enis) {
+			p.enis = append(p.enis, nil)
+		}
+		p.enis[e.handle] = e
+		p.byName[e.name] = e
+		e.subnet.neighbours[e.mac] = e
+		for _, a := range e.addresses {
+			p.byAddress[a] = e
+		}
+	}
+	return p
+}
+
+// newSubnet compiles a subnet; its neighbours are added with the instances.
+func newSubnet(s *Subnet, acls map[string]*nacl.Table) *subnet {
+	router := s.CIDR.Addr().Next()
+	return &subnet{
+		name:       s.Name,
+		cidr:       s.CIDR,
+		router:     wire.AddrFrom(router),
+		broadcast:  wire.AddrFrom(lastAddress(s.CIDR)),
+		acl:        acls[s.NetworkACL],
+		aclName:    s.NetworkACL,
+		neighbours: make(map[wire.MAC]*eni),
+	}
+}
+
+// lastAddress returns the highest address of an IPv4 block.
+func lastAddress(p netip.Prefix) netip.Addr {
+	a := p.Masked().Addr().As4()
+	for bit := p.Bits(); bit < 32; bit++ {
+		a[bit/8] |= 0x80 >> (bit % 8)
+	}
+	return netip.AddrFrom4(a)
+}
+
+// newENI compiles an instance's interface, without handle and device.
+func newENI(c *Config, inst *Instance, s *subnet, groups map[string]compiledGroup) *eni {
+	e := &eni{
+		name:         inst.Name,
+		iface:        c.Interface(inst.Name),
+		subnet:       s,
+		checkAddress: !inst.DisableSourceDestCheck,
+		mtu:          c.VPC.MTU,
+		limits:       limits(c, inst),
+	}
+	s.routerMAC = e.iface.RouterMAC
+	e.mac = e.iface.MAC
+	for _, a := range e.iface.Addresses {
+		e.addresses = append(e.addresses, wire.AddrFrom(a))
+	}
+	e.address = e.addresses[0]
+	compiled := make([]*filter.Group, 0, len(inst.SecurityGroups))
+	for _, name := range inst.SecurityGroups {
+		compiled = append(compiled, groups[name].group)
+		e.groups = append(e.groups, groups[name].id)
+	}
+	e.policy = filter.NewPolicy(compiled...)
+	return e
+}
+
+// limits returns the tracking limits of an instance: its own timeouts where it
+// has some, else those of the VPC (SEM 2.3).
+func limits(c *Config, inst *Instance) conntrack.Limits {
+	l := conntrack.Limits{
+		Max:            c.Conntrack.Max,
+		TCPEstablished: c.Conntrack.TCPEstablished,
+		UDP:            c.Conntrack.UDP,
+		UDPStream:      c.Conntrack.UDPStream,
+		Strict:         c.Conntrack.Strict,
+	}
+	if t := inst.Conntrack.TCPEstablished; t != 0 {
+		l.TCPEstablished = t
+	}
+	if t := inst.Conntrack.UDP; t != 0 {
+		l.UDP = t
+	}
+	if t := inst.Conntrack.UDPStream; t != 0 {
+		l.UDPStream = t
+	}
+	return l
+}
+
+// compileACLs compiles every network ACL, by name.
+func compileACLs(c *Config) map[string]*nacl.Table {
+	tables := make(map[string]*nacl.Table, len(c.NetworkACLs))
+	for i := range c.NetworkACLs {
+		a := &c.NetworkACLs[i]
+		tables[a.Name] = nacl.Compile(aclEntries(a.Ingress), aclEntries(a.Egress))
+	}
+	return tables
+}
+
+func aclEntries(entries []NetworkACLEntry) []nacl.Entry {
+	out := make([]nacl.Entry, len(entries))
+	for i, e := range entries {
+		out[i] = nacl.Entry{Number: e.Number, Action: e.Action, Service: e.Service, Prefix: e.CIDR}
+	}
+	return out
+}
+
+// A compiledGroup is a security group and the handle by which rules refer to it.
+type compiledGroup struct {
+	id    filter.GroupID
+	group *filter.Group
+}
+
+// compileGroups compiles every security group once; the instances share them.
+func compileGroups(c *Config) map[string]compiledGroup {
+	ids := make(map[string]filter.GroupID, len(c.SecurityGroups))
+	for i := range c.SecurityGroups {
+		ids[c.SecurityGroups[i].Name] = filter.GroupID(i + 1)
+	}
+	groups := make(map[string]compiledGroup, len(c.SecurityGroups))
+	for i := range c.SecurityGroups {
+		g := &c.SecurityGroups[i]
+		groups[g.Name] = compiledGroup{ids[g.Name], filter.CompileGroup(groupRules(c, g.Ingress, ids), groupRules(c, g.Egress, ids))}
+	}
+	return groups
+}
+
+// groupRules resolves the peers of rules to blocks and group handles.
+func groupRules(c *Config, rules []SecurityGroupRule, ids map[string]filter.GroupID) []filter.Rule {
+	out := make([]filter.Rule, len(rules))
+	for i := range rules {
+		r := &rules[i]
+		out[i] = filter.Rule{ID: r.ID, Service: r.Service}
+		switch r.Peer.Kind {
+		case PeerSecurityGroup:
+			out[i].Group = ids[r.Peer.Name]
+		default:
+			out[i].Prefixes = peerPrefixes(c, r.Peer)
+			// Only the any-address block itself makes a rule open, not a prefix list
+			// that contains it (SEM 2.2 row l).
+			out[i].Open = r.Peer.Kind == PeerInternet || r.Peer.Kind == PeerCIDR && r.Peer.Prefix.Bits() == 0
+		}
+	}
+	return out
+}
+
+// Any-address blocks.
+var (
+	any4 = netip.PrefixFrom(netip.IPv4Unspecified(), 0)
+	any6 = netip.PrefixFrom(netip.IPv6Unspecified(), 0)
+)
+
+// peerPrefixes returns the blocks that a peer other than a group stands for.
+func peerPrefixes(c *Config, p Peer) []netip.Prefix {
+	switch p.Kind {
+	case PeerCIDR:
+		return []netip.Prefix{p.Prefix}
+	case PeerInternet:
+		return []netip.Prefix{any4, any6}
+	case PeerPrefixList:
+		for i := range c.PrefixLists {
+			if c.PrefixLists[i].Name == p.Name {
+				return c.PrefixLists[i].CIDRs
+			}
+		}
+	case PeerSubnet:
+		s := c.Subnet(p.Name)
+		if !s.CIDR6.IsValid() {
+			return []netip.Prefix{s.CIDR}
+		}
+		return []netip.Prefix{s.CIDR, s.CIDR6}
+	case PeerInstance:
+		var hosts []netip.Prefix
+		for _, a := range c.Interface(p.Name).Addresses {
+			hosts = append(hosts, netip.PrefixFrom(a, a.BitLen()))
+		}
+		return hosts
+	}
+	panic("unreachable: Complete refuses a peer that names nothing")
+}
+
+// ruleNames indexes the words and lines of all security-group rules for traces.
+func ruleNames(c *Config) map[string]ruleWords {
+	names := make(map[string]ruleWords)
+	for i := range c.SecurityGroups {
+		g := &c.SecurityGroups[i]
+		for _, r := range g.Ingress {
+			names[r.ID] = ruleWords{r.Service.String() + " <- " + r.Peer.String(), r.Origin}
+		}
+		for _, r := range g.Egress {
+			names[r.ID] = ruleWords{r.Service.String() + " -> " + r.Peer.String(), r.Origin}
+		}
+	}
+	return names
+}
+
+// handles gives out interface handles: those that prev used to the same names,
+// the others to nobody.
+type handles struct {
+	prev *plane
+	next uint32
+}
+
+func newHandles(prev *plane) *handles { return &handles{prev: prev} }
+
+// handle returns the handle of the named instance: the one it had, or the lowest
+// that prev does not use.
+func (h *handles) handle(name string) uint32 {
+	if h.prev != nil {
+		if e := h.prev.byName[name]; e != nil {
+			return e.handle
+		}
+	}
+	for {
+		h.next++
+		if h.prev == nil || int(h.next) >= len(h.prev.enis) || h.prev.enis[h.next] == nil {
+			return h.next
+		}
+	}
+}

@@ -1,0 +1,267 @@
+package vswitch
+
+import (
+	"net/netip"
+
+	"vswitch/conntrack"
+	"vswitch/filter"
+	"vswitch/internal/classify"
+	"vswitch/internal/policy"
+	"vswitch/internal/wire"
+)
+
+// A judge takes one packet through the checks of a VPC in AWS's order. It serves
+// the data plane and, with a trace and dry set, everything that explains: there
+// is no second implementation of the rules.
+type judge struct {
+	plane *plane
+	conns *conntrack.Tracker
+	frame *wire.Frame
+	now   int64
+	dry   bool   // look at the connections, but neither advance nor open any
+	trace *Trace // nil unless somebody asks why
+
+	// The following are valid after decide returned None.
+	refs refs // the connections of the flow
+	once bool // the verdict is for this packet alone, and no cache may keep it
+}
+
+// A hop is where a packet stands between the two halves of its way: it has left
+// its instance and subnet, and a route has been chosen. Gateways, an appliance
+// in the middle or another host start the second half from a hop of their own.
+type hop struct {
+	emitter *eni             // who put the packet into the fabric
+	groups  []filter.GroupID // the emitter's, for group references; none if it does not own the source address (SEM 1.4)
+	out     *eni             // the next interface
+	crosses bool             // the packet leaves the emitter's subnet
+}
+
+// decide returns the interface that the packet goes to, or why it is dropped.
+// The numbers are those of SEM 4.1; every interface commits its own connection
+// at its own step, so that the sender's stays even if the receiver then refuses
+// the packet.
+func (j *judge) decide(in *eni) (*eni, policy.Reason) {
+	if r := j.reachable(in); r != policy.None { // 0, 1
+		j.record(Step{Check: CheckIdentity, Where: in.name, Reason: r})
+		return nil, r
+	}
+	h, r := j.egress(in) // 2, 3, 4
+	if r != policy.None {
+		return nil, r
+	}
+	if r := j.ingress(&h); r != policy.None { // 5, 6, 7
+		return nil, r
+	}
+	return h.out, policy.None // 8
+}
+
+// reachable is the part of steps 0 and 1 that depends on the destination: the
+// MAC is the router's or a neighbour's, and the address is one that rules judge,
+// rather than the platform's or nobody's.
+func (j *judge) reachable(in *eni) policy.Reason {
+	f := j.frame
+	if f.Dst != in.subnet.routerMAC {
+		if f.Dst == in.mac {
+			return policy.Hairpin
+		}
+		if in.subnet.neighbours[f.Dst] == nil {
+			return policy.UnknownMAC
+		}
+	}
+	dst := &f.Tuple.Dst
+	switch {
+	case in.owns(dst):
+		return policy.Hairpin
+	case j.plane.routers[*dst]:
+		return policy.RouterService
+	case dst[12] == 169 && dst[13] == 254, j.plane.services[*dst]: // SEM 1.6
+		return policy.PlatformService
+	case dst[12]&0xf0 == 224:
+		return policy.Multicast
+	case *dst == limitedBroadcast, *dst == in.subnet.broadcast:
+		return policy.Broadcast
+	}
+	return policy.None
+}
+
+// limitedBroadcast is 255.255.255.255 (RFC 919).
+var limitedBroadcast = wire.AddrFrom4([]byte{255, 255, 255, 255})
+
+// egress is the first half: the sender's security groups (2), the network ACL of
+// its subnet (3) and the route (4).
+func (j *judge) egress(in *eni) (hop, policy.Reason) {
+	f := j.frame
+	dst := f.Tuple.Dst.Netip()
+	owner := j.plane.byAddress[f.Tuple.Dst]
+	var remote []filter.GroupID
+	if owner != nil {
+		remote = owner.groups
+	}
+	ref, r := j.securityGroups(in, policy.Egress, dst, remote)
+	if r != policy.None {
+		return hop{}, r
+	}
+	j.refs.egress = ref
+
+	routed := f.Dst == in.subnet.routerMAC
+	h := hop{emitter: in, crosses: routed && !in.subnet.cidr.Contains(dst)}
+	if in.owns(&f.Tuple.Src) {
+		h.groups = in.groups
+	}
+	if h.crosses {
+		if r := j.networkACL(in.subnet, policy.Egress, dst); r != policy.None {
+			return hop{}, r
+		}
+	}
+	if !routed {
+		h.out = in.subnet.neighbours[f.Dst]
+		j.record(Step{Check: CheckRoute, Where: in.subnet.name, Verdict: policy.Allow, Words: "on-link"})
+		return h, policy.None
+	}
+	block, r := j.plane.route(dst)
+	if r == policy.None {
+		if h.out = owner; owner == nil {
+			r = policy.Unassigned
+		}
+	}
+	if j.trace != nil {
+		j.record(Step{Check: CheckRoute, Where: in.subnet.name, Verdict: verdict(r), Reason: r, Words: "local " + block.String()})
+	}
+	return h, r
+}
+
+// ingress is the second half: the network ACL of the receiver's subnet (5), its
+// source/dest check (6) and its security groups (7).
+func (j *judge) ingress(h *hop) policy.Reason {
+	f, out := j.frame, h.out
+	src := f.Tuple.Src.Netip()
+	if h.crosses {
+		if r := j.networkACL(out.subnet, policy.Ingress, src); r != policy.None {
+			return r
+		}
+	}
+	if out.checkAddress && !out.owns(&f.Tuple.Dst) {
+		j.record(Step{Check: CheckDestination, Where: out.name, Reason: policy.DestinationCheck})
+		return policy.DestinationCheck
+	}
+	ref, r := j.securityGroups(out, policy.Ingress, src, h.groups)
+	j.refs.ingress = ref
+	return r
+}
+
+// securityGroups is SEM 2.8: an existing connection of the interface decides,
+// else its rules do, and the flow they allow becomes a connection unless it is
+// one that AWS does not track.
+func (j *judge) securityGroups(e *eni, d policy.Direction, remote netip.Addr, groups []filter.GroupID) (conntrack.Ref, policy.Reason) {
+	f := j.frame
+	outcome, ref, r := j.track(e)
+	step := Step{Check: CheckSecurityGroup, Direction: d, Where: e.name, Verdict: verdict(r), Reason: r}
+	switch outcome {
+	case conntrack.Tracked:
+		j.once = j.once || ref == conntrack.Ref{} // it ended the connection
+		step.Words = "tracked, allowed without a rule"
+		j.record(step)
+		return ref, policy.None
+	case conntrack.Refused:
+		j.record(step)
+		return ref, r
+	}
+	if j.related(e) {
+		j.once = true
+		step.Words = "error about a tracked connection, allowed without a rule"
+		j.record(step)
+		return conntrack.Ref{}, policy.None
+	}
+	q := filter.Query{Packet: packet(f, remote), RemoteGroups: groups, MayReply: !opens(f), SourcePort: f.Tuple.SrcPort}
+	decision := e.policy.Judge(d, &q)
+	if decision.Rule == nil {
+		step.Verdict, step.Reason = policy.Deny, policy.SGIngress
+		if d == policy.Egress {
+			step.Reason = policy.SGEgress
+		}
+		j.record(step)
+		return conntrack.Ref{}, step.Reason
+	}
+	if j.trace != nil {
+		rule := j.plane.rules[decision.Rule.ID]
+		step.Rule, step.Words, step.Origin, step.Untracked = decision.Rule.ID, rule.words, rule.origin, !decision.Tracked
+	}
+	if decision.Tracked && !j.dry {
+		ref, step.Reason = j.open(e, d)
+		step.Verdict = verdict(step.Reason)
+		j.once = j.once || ref == conntrack.Ref{} // a reset opens nothing
+	}
+	j.record(step)
+	return ref, step.Reason
+}
+
+// track asks the interface's connections about the packet.
+func (j *judge) track(e *eni) (conntrack.Outcome, conntrack.Ref, policy.Reason) {
+	if j.dry {
+		outcome, r := j.conns.Peek(e.handle, j.frame, j.now)
+		return outcome, conntrack.Ref{}, r
+	}
+	return j.conns.Track(e.handle, j.frame, j.now)
+}
+
+// related reports whether the packet is an ICMP error about a live, tracked
+// connection of the interface, addressed to the end that sent the quoted packet
+// (SEM 2.6, reliability row T4).
+func (j *judge) related(e *eni) bool {
+	if !policy.Protocol(j.frame.Tuple.Protocol).HasTypes() {
+		return false
+	}
+	quoted, ok := j.frame.ICMPError()
+	return ok && quoted.Src == j.frame.Tuple.Dst && j.conns.Related(e.handle, quoted, j.now)
+}
+
+// open makes the packet's flow a tracked connection of the interface. A packet
+// whose checksum is wrong opens nothing (reliability row I8).
+func (j *judge) open(e *eni, d policy.Direction) (conntrack.Ref, policy.Reason) {
+	if !j.frame.TransportChecksumOK() {
+		return conntrack.Ref{}, policy.TransportChecksum
+	}
+	ref, ok := j.conns.Insert(e.handle, j.frame, j.now)
+	switch {
+	case ok:
+		return ref, policy.None
+	case d == policy.Egress:
+		return ref, policy.EgressAllowance
+	}
+	return ref, policy.IngressAllowance
+}
+
+// networkACL asks the network ACL at the edge of a subnet (SEM 3).
+func (j *judge) networkACL(s *subnet, d policy.Direction, remote netip.Addr) policy.Reason {
+	p := packet(j.frame, remote)
+	decision := s.acl.Judge(d, &p)
+	r := policy.None
+	if decision.Verdict != policy.Allow {
+		r = policy.NACLIngress
+		if d == policy.Egress {
+			r = policy.NACLEgress
+		}
+	}
+	if j.trace != nil {
+		j.trace.Steps = append(j.trace.Steps, j.plane.aclStep(s, d, decision.Entry, r))
+	}
+	return r
+}
+
+// packet returns what rules look at, with remote as the far end.
+func packet(f *wire.Frame, remote netip.Addr) classify.Packet {
+	return classify.Packet{Remote: remote, Protocol: f.Tuple.Protocol, Port: f.Tuple.DstPort, Type: f.Type, Code: f.Code}
+}
+
+// opens reports whether f can only be the first packet of its flow: a TCP SYN.
+func opens(f *wire.Frame) bool {
+	return policy.Protocol(f.Tuple.Protocol) == policy.TCP && f.TCP.Flags&(wire.SYN|wire.ACK) == wire.SYN
+}
+
+// verdict returns Allow for None and Deny for any other reason.
+func verdict(r policy.Reason) policy.Verdict {
+	if r == policy.None {
+		return policy.Allow
+	}
+	return policy.Deny
+}

@@ -1,0 +1,189 @@
+package vswitch
+
+// The life of a frame, in the order of the functions below. Whoever changes the
+// order changes this list.
+//
+//  1. rx: a worker drains one port at a time, up to burstFrames frames or
+//     burstBytes bytes (a sender of 64 KB superframes cannot starve one of 64 B
+//     frames), then turns to the next.
+//  2. parse: wire.Frame.Parse, once and strictly. Nothing behind it can fail.
+//  3. identity: the frame is the sender's own (eni.identify). Before the cache,
+//     always.
+//  4. ARP is answered by the VPC (responder.go). Nothing is ever flooded.
+//  5. flow cache: one exact-match lookup (flow.go). A hit must be of the current
+//     plane, and both of its connections must live and take the segment.
+//  6. decide, on a miss (decide.go): the platform's own addresses, then the
+//     checks in AWS's order, in two halves with a hop between them. Fragments
+//     are held until their datagram is complete, and then judged once.
+//  7. tx: the MACs are rewritten in place if the router was addressed, and the
+//     same bytes written to the receiver's port. A frame leaves by at most one
+//     port, so the buffer has one owner, the worker. TTLs are never touched: a
+//     VPC's router is no hop (SEM 5.4).
+
+import (
+	"vswitch/internal/policy"
+	"vswitch/internal/wire"
+	"vswitch/port"
+)
+
+// The quantum of one port in one turn: whichever is used up first.
+const (
+	burstFrames = 64
+	burstBytes  = 256 << 10
+)
+
+// burst takes frames in from one port and returns how many there were. A panic
+// ends the burst and costs the frame that caused it, no more (contain).
+func (w *worker) burst(in *eni) (frames int) {
+	defer w.contain(in)
+	w.now = w.clock()
+	for bytes := 0; frames < burstFrames && bytes < burstBytes; {
+		n, status := in.device.Read(w.buffer)
+		if status != port.OK {
+			if status == port.Gone {
+				w.retire(in)
+			}
+			return frames
+		}
+		frames++
+		bytes += n
+		w.forward(in, w.buffer[:n])
+	}
+	return frames
+}
+
+// forward takes one frame, which in sent, to where it belongs or counts why not.
+// It does not keep b.
+func (w *worker) forward(in *eni, b []byte) {
+	f, c := &w.frame, &w.counters[in.handle]
+	w.pending, w.current = true, b
+	c.RxFrames++
+	c.RxBytes += uint64(len(b) - wire.VirtioSize)
+	if r := f.Parse(b, in.mtu); r != policy.None {
+		c.RxPackets++
+		w.drop(in, r)
+		return
+	}
+	c.RxPackets += uint64(f.Segments)
+	if r := in.identify(f); r != policy.None {
+		w.drop(in, r)
+		return
+	}
+	if f.Kind == wire.KindARP {
+		w.answerARP(in, f)
+		return
+	}
+	if !cacheable(f) {
+		w.uncached(in, f)
+		return
+	}
+	key := flowKey{tuple: f.Tuple, in: in.handle, dst: f.Dst}
+	if e := w.cache.lookup(&key, w.plane.generation); e != nil && w.advance(e, f) {
+		w.transmit(in, w.plane.enis[e.out], f)
+		return
+	}
+	j := judge{plane: w.plane, conns: w.conns, frame: f, now: w.now}
+	out, r := j.decide(in)
+	if r != policy.None {
+		w.drop(in, r)
+		return
+	}
+	if !j.once {
+		w.cache.store(&key, w.plane.generation, out.handle, j.refs)
+	}
+	w.transmit(in, out, f)
+}
+
+// cacheable reports whether the flow cache may know f. ICMP and fragments always
+// take the full path, as on Nitro (SEM 2.1).
+func cacheable(f *wire.Frame) bool {
+	return !f.Fragment && !policy.Protocol(f.Tuple.Protocol).HasTypes()
+}
+
+// advance lets both connections of a cached flow take the frame. It returns
+// false if one of them is gone or wants a closer look.
+func (w *worker) advance(e *flowEntry, f *wire.Frame) bool {
+	none := refs{}
+	if e.refs == none {
+		return true // untracked at both ends (SEM 2.2)
+	}
+	if e.refs.egress != none.egress && !w.conns.Advance(e.refs.egress, f, w.now) {
+		return false
+	}
+	return e.refs.ingress == none.ingress || w.conns.Advance(e.refs.ingress, f, w.now)
+}
+
+// uncached takes ICMP packets and fragments through the slow path.
+func (w *worker) uncached(in *eni, f *wire.Frame) {
+	if f.Fragment {
+		w.hold(in, f)
+		return
+	}
+	if in.subnet.echoes(f) {
+		w.answerEcho(in, f)
+		return
+	}
+	j := judge{plane: w.plane, conns: w.conns, frame: f, now: w.now}
+	out, r := j.decide(in)
+	if r != policy.None {
+		w.drop(in, r)
+		return
+	}
+	w.transmit(in, out, f)
+}
+
+// transmit writes f, which in sent, to the port of out.
+func (w *worker) transmit(in, out *eni, f *wire.Frame) {
+	if f.Dst != out.mac { // the router was addressed
+		f.SetMACs(out.subnet.routerMAC, out.mac)
+	}
+	if r := out.accepts(f); r != policy.None {
+		w.drop(in, r)
+		return
+	}
+	if !out.offloads.Checksum {
+		f.FinishChecksum()
+	}
+	if r := w.write(out, f.Bytes, f.Segments); r != policy.None {
+		w.drop(in, r)
+		return
+	}
+	w.counters[in.handle].Delivered++
+	w.pending = false
+}
+
+// accepts reports whether the interface's device takes f as it is. Segmenting a
+// superframe for a device that does not is a later step; until then it is a drop
+// with a Reason of its own.
+func (e *eni) accepts(f *wire.Frame) policy.Reason {
+	switch {
+	case e.device == nil:
+		return policy.PortDown
+	case f.GSO == wire.GSONone, f.GSO == wire.GSOTCP4 && e.offloads.TSO4, f.GSO == wire.GSOTCP6 && e.offloads.TSO6, f.GSO == wire.GSOUDP && e.offloads.USO:
+		return policy.None
+	}
+	return policy.PortOffload
+}
+
+// write sends the bytes of one frame to an interface's port, and counts them
+// there if the device took them.
+func (w *worker) write(out *eni, b []byte, packets int) policy.Reason {
+	switch out.device.Write(b) {
+	case port.OK:
+	case port.Refused:
+		return policy.PortRefused
+	default:
+		return policy.PortDown
+	}
+	c := &w.counters[out.handle]
+	c.TxFrames++
+	c.TxPackets += uint64(packets)
+	c.TxBytes += uint64(len(b) - wire.VirtioSize)
+	return policy.None
+}
+
+// drop counts the frame that in sent as dropped.
+func (w *worker) drop(in *eni, r policy.Reason) {
+	w.counters[in.handle].Drops[r]++
+	w.pending = false
+}

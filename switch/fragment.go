@@ -1,0 +1,71 @@
+package vswitch
+
+import (
+	"vswitch/conntrack"
+	"vswitch/internal/policy"
+	"vswitch/internal/wire"
+)
+
+// hold keeps a fragment until its datagram is complete. The whole is then judged
+// once, by its first fragment, which alone has a transport header, and forwarded
+// as it came, all fragments or none (SEM 2.8, reliability rows I3 to I6).
+func (w *worker) hold(in *eni, f *wire.Frame) {
+	c := &w.counters[in.handle]
+	v := w.fragments.Add(in.handle, f, w.now)
+	switch v.State {
+	case conntrack.FragmentHeld:
+		c.Held++
+		w.pending = false
+	case conntrack.FragmentDropped:
+		c.Held -= uint64(v.Dropped)
+		c.Drops[v.Reason] += uint64(v.Dropped)
+		w.drop(in, v.Reason)
+	case conntrack.FragmentsComplete:
+		c.Held -= uint64(len(v.Complete) - 1)
+		w.forwardDatagram(in, v)
+	}
+}
+
+// forwardDatagram judges the first fragment of a complete datagram and sends all
+// of them where it may go.
+func (w *worker) forwardDatagram(in *eni, v conntrack.Verdict) {
+	f := &w.frame
+	r := w.reparse(in, v.Complete[v.First])
+	var out *eni
+	if r == policy.None {
+		j := judge{plane: w.plane, conns: w.conns, frame: f, now: w.now}
+		out, r = j.decide(in)
+	}
+	for _, b := range v.Complete {
+		w.pending = true
+		if r != policy.None {
+			w.drop(in, r)
+		} else if r := w.reparse(in, b); r != policy.None {
+			w.drop(in, r)
+		} else {
+			w.transmit(in, out, f)
+		}
+	}
+}
+
+// reparse parses a fragment that was held. The sender is checked again: a new
+// plane may have been published meanwhile.
+func (w *worker) reparse(in *eni, b []byte) policy.Reason {
+	if r := w.frame.Parse(b, in.mtu); r != policy.None {
+		return r
+	}
+	return in.identify(&w.frame)
+}
+
+// releaseFragments drops the fragments whose datagrams were not completed in
+// time.
+func (w *worker) releaseFragments() {
+	w.fragments.Sweep(w.now, w.fragmentsExpired)
+}
+
+// fragmentsExpired counts fragments that idled out at the port they came from.
+func (w *worker) fragmentsExpired(handle uint32, frames int) {
+	c := &w.counters[handle]
+	c.Held -= uint64(frames)
+	c.Drops[policy.FragmentTimeout] += uint64(frames)
+}

@@ -1,0 +1,42 @@
+package vswitch
+
+import (
+	"net/netip"
+
+	"vswitch/internal/wire"
+)
+
+// A plane is a compiled configuration: immutable, complete, and all that a frame
+// is judged by. Publishing a new plane changes the rules for the next burst, as
+// a whole; connections and counters live outside it, in the worker, so that a
+// security-group edit leaves tracked flows alone by structure (SEM 2.4).
+type plane struct {
+	// generation counts the published planes. A flow-cache entry is good for the
+	// plane that judged it and for no other.
+	generation uint32
+	config     Config // completed
+
+	enis      []*eni // by handle; nil where there is none
+	byName    map[string]*eni
+	byAddress map[wire.Addr]*eni
+	subnets   map[string]*subnet
+	local     []netip.Prefix       // the blocks of the VPC: the "local" routes
+	routers   map[wire.Addr]bool   // the router's address in every subnet
+	services  map[wire.Addr]bool   // addresses of platform services inside the VPC's blocks
+	rules     map[string]ruleWords // security-group rules by id, for traces
+}
+
+// ruleWords is how a trace names a rule.
+type ruleWords struct {
+	words  string // "tcp 8080 <- sg:web"
+	origin Origin
+}
+
+// eni returns the interface of the named instance, or nil. The nil plane has
+// none.
+func (p *plane) eni(name string) *eni {
+	if p == nil {
+		return nil
+	}
+	return p.byName[name]
+}

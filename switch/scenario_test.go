@@ -1,0 +1,139 @@
+package vswitch_test
+
+import (
+	"bufio"
+	"os"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"testing"
+	"time"
+)
+
+// A scenario is one numbered case of SEM 9, or one of ours, from a file in
+// testdata/scenarios. Adding a case needs no Go: a heading "## SG-07 what it
+// shows", lines that set the VPC up, and lines that send a frame and say what
+// becomes of it:
+//
+//	sg b1 in tcp 22 10.0.1.0/24         a rule for the group of b1 ("in" or "out")
+//	sg b1 out none                      no rules in that direction
+//	revoke b1 in tcp 22 10.0.1.0/24     the rule goes
+//	groups a1 sg-a1 sg-x                the groups of an instance; unknown ones are made, empty
+//	acl B custom                        a network ACL of its own for subnet B, without rules
+//	acl B in 100 allow tcp 22 0.0.0.0/0 a rule of it
+//	conntrack b1 udp=60s                a timeout of an instance (tcp_established, udp, udp_stream)
+//	vpc strict                          or: loose, nitrov6, max=10
+//	wait 29s                            the clock goes on
+//	a1:40000 > b1:22 tcp S => b1        a1 sends; b1 gets it, to the byte
+//	a1:40000 > b1:22 tcp S => SG_INGRESS   ... or it is dropped for that reason
+//	a1 > b1 icmp echo-request => b1
+//
+// Names in a packet stand for addresses. "from=m1" names another sender than
+// the source address does, "mac=b1" another next hop than the router, or
+// "mac=xx:xx:xx:xx:xx:xx".
+type scenario struct {
+	file  string
+	line  int
+	name  string
+	lines []string
+}
+
+// scenarios reads all files of testdata/scenarios.
+func scenarios(t *testing.T) []scenario {
+	t.Helper()
+	files, err := filepath.Glob("testdata/scenarios/*.txt")
+	if err != nil || len(files) == 0 {
+		t.Fatalf("no scenarios: %v", err)
+	}
+	var all []scenario
+	for _, name := range files {
+		f, err := os.Open(name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		in := bufio.NewScanner(f)
+		for n := 1; in.Scan(); n++ {
+			line := strings.TrimSpace(in.Text())
+			heading, isHeading := strings.CutPrefix(line, "## ")
+			switch {
+			case isHeading:
+				all = append(all, scenario{file: name, line: n, name: heading})
+			case len(all) == 0 || all[len(all)-1].file != name:
+				if line != "" && !strings.HasPrefix(line, "#") {
+					t.Fatalf("%s:%d: no heading before the first line", name, n)
+				}
+			default:
+				s := &all[len(all)-1]
+				s.lines = append(s.lines, line)
+			}
+		}
+		if err := in.Err(); err != nil {
+			t.Fatal(err)
+		}
+		if err := f.Close(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return all
+}
+
+// TestScenarios runs every scenario with the flow cache and without it: the
+// cache must be invisible.
+func TestScenarios(t *testing.T) {
+	for _, s := range scenarios(t) {
+		for _, cache := range []int{0, 1 << 10} {
+			mode := "cached"
+			if cache == 0 {
+				mode = "uncached"
+			}
+			t.Run(s.name+"/"+mode, func(t *testing.T) {
+				t.Parallel()
+				v := newVPC(t, cache)
+				for i, line := range s.lines {
+					if line == "" || strings.HasPrefix(line, "#") {
+						continue
+					}
+					v.where = s.file + ":" + itoa(s.line+1+i)
+					v.run(line)
+				}
+				if v.frames == 0 {
+					t.Fatalf("%s:%d: the scenario sends nothing", s.file, s.line)
+				}
+			})
+		}
+	}
+}
+
+// comment is what follows a "#" behind white space.
+var comment = regexp.MustCompile(`\s#.*$`)
+
+// run executes one line of a scenario.
+func (v *vpc) run(line string) {
+	v.t.Helper()
+	line = strings.TrimSpace(comment.ReplaceAllString(line, ""))
+	if packet, want, ok := strings.Cut(line, "=>"); ok {
+		v.send(strings.Fields(packet), strings.TrimSpace(want))
+		return
+	}
+	words := strings.Fields(line)
+	switch words[0] {
+	case "sg":
+		v.authorize(words[1], words[2], words[3:])
+	case "revoke":
+		v.revoke(words[1], words[2], words[3:])
+	case "groups":
+		v.groups(words[1], words[2:])
+	case "acl":
+		v.acl(words[1], words[2:])
+	case "conntrack":
+		v.timeouts(words[1], words[2:])
+	case "vpc":
+		v.properties(words[1:])
+	case "wait":
+		d, err := time.ParseDuration(words[1])
+		v.must(err)
+		v.now += int64(d)
+	default:
+		v.fatalf("no such line: %q", line)
+	}
+}

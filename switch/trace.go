@@ -1,0 +1,88 @@
+package vswitch
+
+import (
+	"fmt"
+	"strings"
+
+	"vswitch/internal/policy"
+	"vswitch/nacl"
+)
+
+// A Check is one of the gates that a packet passes, as a trace names it.
+type Check string
+
+// The gates, in the order of SEM 4.1.
+const (
+	CheckIdentity      Check = "identity"
+	CheckSecurityGroup Check = "sg"
+	CheckNetworkACL    Check = "nacl"
+	CheckRoute         Check = "route"
+	CheckDestination   Check = "source/dest check"
+)
+
+// A Step is the outcome of one gate for one packet.
+type Step struct {
+	Check     Check
+	Direction policy.Direction // valid iff Check is sg or nacl
+	Where     string           // the instance or the subnet
+	Verdict   policy.Verdict
+	Reason    policy.Reason // valid iff Verdict is Deny
+	Rule      string        // id of the security-group rule, or number of the ACL's; "" if none decided, "*" for the implicit deny
+	Words     string        // the rule, or why none was needed
+	Origin    Origin        // the rule's line; the zero Origin if no line decided
+	Untracked bool          // the security groups let the packet pass without remembering the flow (SEM 2.2)
+}
+
+// A Trace records how a packet was judged: the slow path with a recorder, so
+// that an explanation cannot differ from what happens.
+type Trace struct{ Steps []Step }
+
+// record adds a step if somebody asked.
+func (j *judge) record(s Step) {
+	if j.trace != nil {
+		j.trace.Steps = append(j.trace.Steps, s)
+	}
+}
+
+// aclStep returns the step of a network ACL's decision.
+func (p *plane) aclStep(s *subnet, d policy.Direction, e *nacl.Entry, r policy.Reason) Step {
+	step := Step{Check: CheckNetworkACL, Direction: d, Where: s.aclName, Verdict: verdict(r), Reason: r, Rule: "*"}
+	if e == nil {
+		step.Words = "no rule matches"
+		return step
+	}
+	arrow := " <- "
+	if d == policy.Egress {
+		arrow = " -> "
+	}
+	step.Rule = fmt.Sprint(e.Number)
+	step.Words = e.Service.String() + arrow + e.Prefix.String()
+	acl := p.config.NetworkACL(s.aclName)
+	entries := acl.Ingress
+	if d == policy.Egress {
+		entries = acl.Egress
+	}
+	for i := range entries {
+		if entries[i].Number == e.Number {
+			step.Origin = entries[i].Origin
+		}
+	}
+	return step
+}
+
+// String returns the trace, a line a step.
+func (t *Trace) String() string {
+	var b strings.Builder
+	for _, s := range t.Steps {
+		gate := string(s.Check)
+		if s.Check == CheckSecurityGroup || s.Check == CheckNetworkACL {
+			gate += " " + s.Direction.String()
+		}
+		fmt.Fprintf(&b, "%-18s %-10s %-5s %s %s %s", gate, s.Where, s.Verdict, s.Rule, s.Words, s.Origin)
+		if s.Verdict == policy.Deny {
+			fmt.Fprintf(&b, " %s", s.Reason)
+		}
+		b.WriteByte('\n')
+	}
+	return b.String()
+}

@@ -1,0 +1,315 @@
+package vswitch
+
+import (
+	"bytes"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"runtime"
+	"runtime/debug"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"vswitch/conntrack"
+	"vswitch/internal/policy"
+	"vswitch/internal/wire"
+)
+
+// A worker forwards frames. Its goroutine, locked to a thread, is the only one
+// that touches the fields of the first group; whoever wants to look at them or
+// to change them hands the worker a function (do), which runs between two
+// bursts. So the path of a frame takes no lock, and nobody sees half a frame's
+// work. Before start and after stop, do runs the function itself.
+type worker struct {
+	plane     *plane
+	clock     func() int64 // nanoseconds, never going back
+	now       int64        // of the current burst
+	conns     *conntrack.Tracker
+	fragments *conntrack.Fragments
+	cache     flowCache
+	frame     wire.Frame
+	buffer    []byte     // the frame being forwarded: one buffer, always the last used
+	answer    []byte     // an answer of the platform
+	counters  []Counters // by interface handle
+	current   []byte     // what was read, of the frame being forwarded
+	pending   bool       // the current frame has not been counted as delivered, answered, held or dropped
+	ready     []*eni     // interfaces that may have more frames waiting
+	polled    []*eni     // those behind pollFDs[1:], in the same order
+	pollFDs   []unix.PollFd
+	gone      map[*eni]bool // interfaces of this plane whose device was removed under us
+	panics    uint64
+	failed    []FailedFrame
+	swept     int64 // when idle state was last swept
+	stopping  bool
+
+	wakeFD  int
+	asked   atomic.Bool // queue is not empty
+	mu      sync.Mutex  // guards the fields below, and the ones above while running is false
+	queue   []func()
+	running bool
+	ended   chan struct{}
+}
+
+const (
+	maxFailed     = 10 // frames kept of those whose handling failed (architecture: a panic costs one burst)
+	sweepInterval = int64(time.Second)
+	sweepBudget   = 4096 // connections looked at in one sweep
+	passesPerPoll = 8    // turns of the busy ports before the idle ones are looked at
+)
+
+// newWorker returns a worker without a plane.
+func newWorker(o options) (*worker, error) {
+	conns, err := conntrack.New(o.capacity)
+	if err != nil {
+		return nil, fmt.Errorf("connection table: %w", err)
+	}
+	fd, err := unix.Eventfd(0, unix.EFD_NONBLOCK|unix.EFD_CLOEXEC)
+	if err != nil {
+		return nil, errors.Join(fmt.Errorf("eventfd: %w", err), conns.Close())
+	}
+	return &worker{
+		clock:     o.now,
+		conns:     conns,
+		fragments: conntrack.NewFragments(),
+		cache:     newFlowCache(o.cacheSize),
+		buffer:    make([]byte, wire.MaxFrame),
+		answer:    make([]byte, 0, 128),
+		wakeFD:    fd,
+		gone:      make(map[*eni]bool),
+	}, nil
+}
+
+// start sets the worker's goroutine going.
+func (w *worker) start() {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.running = true
+	w.ended = make(chan struct{})
+	go w.run()
+}
+
+// stop ends the worker's goroutine and waits for it.
+func (w *worker) stop() {
+	w.do(func() { w.stopping = true })
+	w.mu.Lock()
+	ended := w.ended
+	w.mu.Unlock()
+	if ended != nil {
+		<-ended
+	}
+}
+
+// close releases what the worker holds, after stop.
+func (w *worker) close() error {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return errors.Join(w.conns.Close(), unix.Close(w.wakeFD))
+}
+
+// do runs fn on the worker's goroutine, between two bursts, and returns when it
+// has run. fn must be short: frames wait for it.
+func (w *worker) do(fn func()) {
+	w.mu.Lock()
+	if !w.running {
+		defer w.mu.Unlock()
+		fn()
+		return
+	}
+	done := make(chan struct{})
+	w.queue = append(w.queue, func() { fn(); close(done) })
+	w.asked.Store(true)
+	w.mu.Unlock()
+	w.wake()
+	<-done
+}
+
+// wake ends the worker's sleep.
+func (w *worker) wake() {
+	var one [8]byte
+	binary.NativeEndian.PutUint64(one[:], 1)
+	// The counter of an eventfd cannot overflow here: sleep empties it.
+	_, _ = unix.Write(w.wakeFD, one[:])
+}
+
+// run is the worker's goroutine.
+func (w *worker) run() {
+	runtime.LockOSThread()
+	defer close(w.ended)
+	for pass := 0; !w.stopping; pass++ {
+		if w.asked.Load() {
+			w.attend()
+		}
+		if w.pass() == 0 || pass%passesPerPoll == 0 {
+			w.sleep()
+		}
+		w.sweep()
+	}
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.running = false
+	for _, fn := range w.queue {
+		fn()
+	}
+	w.queue = nil
+}
+
+// attend runs the functions that others handed over.
+func (w *worker) attend() {
+	w.mu.Lock()
+	queue := w.queue
+	w.queue = nil
+	w.asked.Store(false)
+	w.mu.Unlock()
+	for _, fn := range queue {
+		fn()
+	}
+}
+
+// pass gives every ready port one burst, and returns how many frames it took in.
+// A port that was drained leaves the ready ones.
+func (w *worker) pass() (frames int) {
+	ready := w.ready[:0]
+	for _, in := range w.ready {
+		n := w.burst(in)
+		frames += n
+		if n > 0 && !w.gone[in] {
+			ready = append(ready, in)
+		}
+	}
+	w.ready = ready
+	return frames
+}
+
+// sleep looks which ports have frames waiting, and sleeps until one has if none
+// is known to.
+func (w *worker) sleep() {
+	var timeout unix.Timespec // zero: only look
+	wait := &timeout
+	if len(w.ready) == 0 {
+		wait = nil // for as long as it takes
+		if w.conns.Len() > 0 || w.fragments.Len() > 0 {
+			timeout.Sec = 1 // idle state expires
+			wait = &timeout
+		}
+	}
+	n, err := unix.Ppoll(w.pollFDs, wait, nil)
+	if err != nil || n == 0 {
+		return // EINTR: the loop comes back
+	}
+	if w.pollFDs[0].Revents != 0 {
+		var b [8]byte
+		_, _ = unix.Read(w.wakeFD, b[:])
+	}
+	w.ready = w.ready[:0]
+	for i, in := range w.polled {
+		if w.pollFDs[i+1].Revents != 0 {
+			w.ready = append(w.ready, in)
+		}
+	}
+}
+
+// drain forwards all that waits, for Step.
+func (w *worker) drain() (frames int) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.running {
+		panic("vswitch: Step called after Start")
+	}
+	for {
+		w.ready = append(w.ready[:0], w.polled...)
+		n := w.pass()
+		if n == 0 {
+			break
+		}
+		frames += n
+	}
+	w.now = w.clock()
+	w.swept = w.now - sweepInterval
+	w.sweep()
+	return frames
+}
+
+// sweep frees what has idled out, once a second.
+func (w *worker) sweep() {
+	if w.now = w.clock(); w.now-w.swept < sweepInterval {
+		return
+	}
+	w.swept = w.now
+	w.conns.Sweep(w.now, sweepBudget)
+	w.releaseFragments()
+}
+
+// adopt makes p the plane of the following bursts: connections and counters of
+// removed interfaces go, those of new ones begin.
+func (w *worker) adopt(p *plane) {
+	if old := w.plane; old != nil {
+		for _, e := range old.enis {
+			if e != nil && p.byName[e.name] == nil {
+				w.conns.Remove(e.handle)
+				w.fragments.Remove(e.handle)
+				w.counters[e.handle] = Counters{}
+			}
+		}
+	}
+	for len(w.counters) < len(p.enis) {
+		w.counters = append(w.counters, Counters{})
+	}
+	gone := make(map[*eni]bool)
+	w.ready, w.polled = w.ready[:0], w.polled[:0]
+	w.pollFDs = append(w.pollFDs[:0], unix.PollFd{Fd: int32(w.wakeFD), Events: unix.POLLIN})
+	for _, e := range p.enis {
+		if e == nil {
+			continue
+		}
+		w.conns.Configure(e.handle, e.limits)
+		if e.device == nil {
+			continue
+		}
+		if old := w.plane.eni(e.name); old != nil && old.device == e.device && w.gone[old] {
+			gone[e] = true
+			continue
+		}
+		w.polled = append(w.polled, e)
+		w.pollFDs = append(w.pollFDs, unix.PollFd{Fd: int32(e.device.FD()), Events: unix.POLLIN})
+	}
+	w.gone = gone
+	w.plane = p
+}
+
+// retire takes a port whose device was removed under us out of the loop.
+func (w *worker) retire(in *eni) {
+	w.gone[in] = true
+	for i, e := range w.polled {
+		if e == in {
+			w.polled = append(w.polled[:i], w.polled[i+1:]...)
+			w.pollFDs = append(w.pollFDs[:i+1], w.pollFDs[i+2:]...)
+			return
+		}
+	}
+}
+
+// contain keeps a panic from costing more than the frame that caused it: the
+// frame is counted and kept, and the worker goes on with the next burst.
+func (w *worker) contain(in *eni) {
+	cause := recover()
+	if cause == nil {
+		return
+	}
+	w.panics++
+	if w.pending {
+		w.drop(in, policy.Panic)
+	}
+	if len(w.failed) < maxFailed {
+		w.failed = append(w.failed, FailedFrame{
+			Instance: in.name,
+			Cause:    fmt.Sprintf("%v\n%s", cause, debug.Stack()),
+			Bytes:    bytes.Clone(w.current),
+		})
+	}
+}
+
+// live reports whether frames can be sent to an interface of the current plane.
+func (w *worker) live(e *eni) bool { return e.device != nil && !w.gone[e] }
