@@ -10,9 +10,6 @@ import (
 	"vswitch/internal/wire/wiretest"
 )
 
-// sprint prints every field, the unexported ones too.
-func sprint(v any) string { return fmt.Sprintf("%+v", v) }
-
 // TestTransportChecksumOK holds I8.
 func TestTransportChecksumOK(t *testing.T) {
 	for _, c := range []struct {

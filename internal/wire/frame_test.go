@@ -2,6 +2,7 @@ package wire_test
 
 import (
 	"bytes"
+	"fmt"
 	"testing"
 
 	"vswitch/internal/policy"
@@ -90,8 +91,8 @@ func TestFields(t *testing.T) {
 				t.Errorf("%v > %v, L3 %d", got.Src, got.Dst, got.L3)
 			}
 			got.Bytes, got.Src, got.Dst, got.L3 = nil, wire.MAC{}, wire.MAC{}, 0
-			// A Frame holds a slice, so == is not for it; %#v shows every field.
-			if g, w := sprint(got), sprint(c.want); g != w {
+			// A Frame holds a slice, so == is not for it; %+v shows every field.
+			if g, w := fmt.Sprintf("%+v", got), fmt.Sprintf("%+v", c.want); g != w {
 				t.Errorf("got  %s\nwant %s", g, w)
 			}
 		})

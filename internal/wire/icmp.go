@@ -30,8 +30,8 @@ const (
 // parseICMP reads an ICMP or ICMPv6 header (RFC 792, RFC 4443).
 func (f *Frame) parseICMP() policy.Reason {
 	b := f.Bytes[f.L4:]
-	if len(b) < icmpFixedSize || f.Fragment && len(b) < icmpQuerySize {
-		return f.headerCut()
+	if len(b) < icmpFixedSize {
+		return policy.TransportHeader
 	}
 	f.Type, f.Code = b[0], b[1]
 	f.Payload = f.L4 + min(len(b), icmpQuerySize)
@@ -63,9 +63,8 @@ func icmpPorts(proto uint8, b []byte) (src, dst uint16, ok bool) {
 }
 
 // icmpQuery reports whether a message of that type asks a question that its
-// identifier ties to an answer, or is such an answer. The two types that
-// RFC 6918 has deprecated are not among them, but for the timestamp, which
-// hosts still answer.
+// identifier ties to an answer, or is such an answer. Information and address
+// mask requests are deprecated (RFC 6918), and count as any other message.
 func icmpQuery(proto, typ uint8) (request, reply bool) {
 	if policy.Protocol(proto) == policy.ICMPv6 {
 		return typ == icmp6EchoRequest, typ == icmp6EchoReply

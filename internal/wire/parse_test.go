@@ -46,6 +46,7 @@ func TestParseIPv4(t *testing.T) {
 		{"I1 header of 16 bytes", syn, ip(0, 0x44), policy.IPHeader},
 		{"I1 header of 0 bytes", syn, put(l3, 0x40), policy.IPHeader},
 		{"I1 header of 60 bytes, past the end", "10.0.1.10 > 10.0.2.20 proto 47 len=20", ip(0, 0x4f), policy.IPHeader},
+		{"I1 header of 24 bytes, past the end", "10.0.1.10 > 10.0.2.20 proto 47", put(l3, 0x46), policy.IPHeader},
 		{"I1 total length 0", ack, length(0), policy.IPLength},
 		{"I1 total length less than the header", ack, length(19), policy.IPLength},
 		{"I1 total length past the frame", ack, length(141), policy.IPLength},
@@ -96,6 +97,8 @@ func TestParseFragment(t *testing.T) {
 		{"I3 TCP in 24 bytes", ack + " mf len=4", nil, policy.None},
 		{"I3 TCP in 24 bytes of a header of 28", ack + " mf len=4", put(l4+12, 0x70), policy.FragmentTiny},
 		{"I3 UDP in 8 bytes", datagram + " mf len=0", nil, policy.None},
+		{"first fragment of a longer UDP datagram", datagram + " mf len=24", put(l4+4, 0x05, 0xdc), policy.None},
+		{"first fragment with UDP length 7", datagram + " mf len=24", put(l4+4, 0, 7), policy.TransportHeader},
 		{"I3 UDP in 4 bytes, alone", datagram, ends(24), policy.TransportHeader},
 		{"I3 ICMP in 8 bytes", request + " mf len=0", nil, policy.None},
 	})
@@ -180,7 +183,7 @@ func TestParseARP(t *testing.T) {
 	check(t, []refusal{
 		{"request", whoHas, nil, policy.None},
 		{"reply", "arp reply 10.0.1.1 is-at 02:00:00:00:00:01 tell 10.0.1.10", nil, policy.None},
-		{"padding", whoHas + "", grow(18), policy.None},
+		{"padding", whoHas, grow(18), policy.None},
 		{"L3 27 bytes", whoHas, cut(1), policy.ARPInvalid},
 		{"L3 hardware type 6", whoHas, put(l3, 0, 6), policy.ARPInvalid},
 		{"L3 protocol type IPv6", whoHas, put(l3+2, 0x86, 0xdd), policy.ARPInvalid},

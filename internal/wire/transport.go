@@ -43,9 +43,10 @@ func (f *Frame) parseTransport() policy.Reason {
 	return policy.None
 }
 
-// headerCut is the reason when the packet ends inside the transport header. A
-// first fragment must hold all of it (I3, RFC 1858): what a rule reads may not
-// arrive later.
+// headerCut is the reason when the packet ends inside the TCP header. A first
+// fragment must hold all of it (I3, RFC 1858): what a rule reads may not arrive
+// later. UDP and ICMP need no such care: a first fragment has a multiple of 8
+// bytes (parseFragment), and 8 are all that they need.
 func (f *Frame) headerCut() policy.Reason {
 	if f.Fragment {
 		return policy.FragmentTiny
@@ -58,7 +59,7 @@ func (f *Frame) headerCut() policy.Reason {
 func (f *Frame) parseUDP() policy.Reason {
 	b := f.Bytes[f.L4:]
 	if len(b) < udpSize {
-		return f.headerCut()
+		return policy.TransportHeader
 	}
 	f.Tuple.SrcPort = binary.BigEndian.Uint16(b[0:2])
 	f.Tuple.DstPort = binary.BigEndian.Uint16(b[2:4])

@@ -50,6 +50,8 @@ func TestParseChecksumOffload(t *testing.T) {
 		{"V1 ARP", whoHas, all(flags(1), csumStart(14), csumOffset(16)), policy.VirtioChecksum},
 		{"V1 first fragment", datagram + " mf len=24 csum=partial", nil, policy.VirtioChecksum},
 		{"V1 later fragment", "10.0.1.10 > 10.0.2.20 udp frag=1480 len=24 csum=partial", nil, policy.VirtioChecksum},
+		{"V1 GRE, at its first byte", "10.0.1.10 > 10.0.2.20 proto 47 len=20", all(flags(1), csumStart(34)), policy.VirtioChecksum},
+		{"V1 first fragment, at its first byte", datagram + " mf len=24", all(flags(1), csumStart(34)), policy.VirtioChecksum},
 		{"V1 IPv6 extension header", "fd00::1 > fd00::2 proto 0 len=40", all(flags(1), csumStart(54), csumOffset(16)), policy.VirtioChecksum},
 		{"V1 pending and verified at once", pending, flags(3), policy.VirtioChecksum},
 		{"V1 unknown flag", ack, flags(4), policy.VirtioChecksum},

@@ -24,7 +24,8 @@
 //	ttl=N          TTL or hop limit (64)
 //	ipid=N         IPv4 identification (0)
 //	df mf          IPv4 flags
-//	frag=N         fragment offset in bytes; of a later fragment there are no ports
+//	frag=N         fragment offset in bytes; of a later fragment there are no
+//	               ports, and of ICMP this stands in the place of the type
 //	gso=N          superframe of N payload bytes a segment; implies csum=partial
 //	csum=partial   the virtio header leaves the TCP or UDP checksum to the receiver
 //	csum=bad       a wrong TCP, UDP or ICMP checksum
@@ -39,8 +40,8 @@ import (
 	"vswitch/internal/wire"
 )
 
-// A Frame is what a line of text says. The zero value of a field means what
-// the package comment gives in parentheses only if Parse made the Frame.
+// A Frame is what a line of text says. Parse fills in the defaults that the
+// package comment gives in parentheses; the zero Frame has none of them.
 type Frame struct {
 	SrcMAC, DstMAC wire.MAC
 
