@@ -1,0 +1,72 @@
+package main
+
+import (
+	"strings"
+
+	"github.com/spf13/cobra"
+)
+
+// registerCompletion adds the values of the global flags to the completion that
+// cobra brings for bash, zsh, fish and PowerShell.
+func registerCompletion(c *cli, root *cobra.Command) {
+	formats := func(cmd *cobra.Command, _ []string, _ string) ([]string, cobra.ShellCompDirective) {
+		return strings.Fields(cmd.Annotations[formatsKey]), cobra.ShellCompDirectiveNoFileComp
+	}
+	files := func(*cobra.Command, []string, string) ([]string, cobra.ShellCompDirective) {
+		return []string{"toml"}, cobra.ShellCompDirectiveFilterFileExt
+	}
+	for flag, complete := range map[string]cobra.CompletionFunc{"output": formats, "file": files, "vpc": completeVPC} {
+		if err := root.RegisterFlagCompletionFunc(flag, complete); err != nil {
+			panic("unreachable: the flag " + flag + " has no completion: " + err.Error())
+		}
+	}
+}
+
+// completeVPC lists the VPCs that run here.
+func completeVPC(*cobra.Command, []string, string) ([]string, cobra.ShellCompDirective) {
+	root, err := stateRoot()
+	if err != nil {
+		return nil, cobra.ShellCompDirectiveError
+	}
+	all, err := stateDirs(root)
+	if err != nil {
+		return nil, cobra.ShellCompDirectiveError
+	}
+	names := make([]string, len(all))
+	for i, s := range all {
+		names[i] = s.vpc
+	}
+	return names, cobra.ShellCompDirectiveNoFileComp
+}
+
+// completeInstance lists the instances, for a first argument that is one.
+func (c *cli) completeInstance(_ *cobra.Command, args []string, _ string) ([]string, cobra.ShellCompDirective) {
+	if len(args) > 0 {
+		return nil, cobra.ShellCompDirectiveDefault
+	}
+	return c.instanceNames()
+}
+
+// completeProbe lists the instances for the ends of a probe, and the protocols
+// for its service.
+func (c *cli) completeProbe(_ *cobra.Command, args []string, _ string) ([]string, cobra.ShellCompDirective) {
+	switch len(args) {
+	case 0, 1:
+		return c.instanceNames()
+	case 2:
+		return []string{"tcp/", "udp/", "icmp"}, cobra.ShellCompDirectiveNoFileComp | cobra.ShellCompDirectiveNoSpace
+	}
+	return nil, cobra.ShellCompDirectiveNoFileComp
+}
+
+func (c *cli) instanceNames() ([]string, cobra.ShellCompDirective) {
+	_, r, err := c.known()
+	if err != nil {
+		return nil, cobra.ShellCompDirectiveError
+	}
+	names := make([]string, len(r.Instances))
+	for i, in := range r.Instances {
+		names[i] = in.Name + "\t" + in.IP
+	}
+	return names, cobra.ShellCompDirectiveNoFileComp
+}

@@ -1,0 +1,147 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"vswitch/internal/api"
+	"vswitch/internal/config"
+	vswitch "vswitch/switch"
+)
+
+// defaultFile is the file that commands read when none is named.
+const defaultFile = "vpc.toml"
+
+// givenFile returns the file of this invocation, as the user would write it.
+func (c *cli) givenFile() string {
+	if c.file != "" {
+		return c.file
+	}
+	return defaultFile
+}
+
+// load reads the file of this invocation. The configuration's origins carry the
+// file's absolute path, which is returned as well; what the command prints is
+// shortened again by report and the tables.
+func (c *cli) load() (vswitch.Config, string, error) {
+	path, err := filepath.Abs(c.givenFile())
+	if err != nil {
+		return vswitch.Config{}, "", err
+	}
+	if _, err := os.Stat(path); errors.Is(err, fs.ErrNotExist) {
+		return vswitch.Config{}, "", usagef("%s: no such file (name one with -f, or set VSWITCH_FILE)", c.givenFile())
+	}
+	cfg, err := config.Load(path)
+	if err != nil {
+		return vswitch.Config{}, "", err
+	}
+	if c.vpc != "" && c.vpc != cfg.VPC.Name {
+		return vswitch.Config{}, "", usagef("--vpc %s: %s describes the VPC %s", c.vpc, c.givenFile(), cfg.VPC.Name)
+	}
+	return cfg, path, nil
+}
+
+// shorten writes the path of this invocation's file as the user wrote it.
+func (c *cli) shorten(text string) string {
+	path, err := filepath.Abs(c.givenFile())
+	if err != nil {
+		return text
+	}
+	return strings.ReplaceAll(text, path, c.givenFile())
+}
+
+// A purpose says what a command wants of the VPC that it looks for.
+type purpose uint8
+
+const (
+	toRead   purpose = iota // what runs may be taken for what is meant
+	toChange                // it may not: the file in this directory has the say
+)
+
+// target returns the state directory of the VPC that this invocation is about:
+// that of --vpc; that of -f or $VSWITCH_FILE; that of ./vpc.toml; or the only one
+// there is. A command that changes something takes the only one there is just
+// when no file says otherwise. A file that was used to build a VPC need not be
+// intact, nor there: its path is enough.
+func (c *cli) target(p purpose) (stateDir, error) {
+	root, err := stateRoot()
+	if err != nil {
+		return stateDir{}, err
+	}
+	if c.vpc != "" {
+		return stateDir{root, c.vpc}, nil
+	}
+	all, err := stateDirs(root)
+	if err != nil {
+		return stateDir{}, err
+	}
+	path, err := filepath.Abs(c.givenFile())
+	if err != nil {
+		return stateDir{}, err
+	}
+	for _, s := range all {
+		if r, err := readRecord(s); err == nil && samePath(r.File, path) {
+			return s, nil
+		}
+	}
+	_, err = os.Stat(path)
+	if there := err == nil; there || c.file != "" {
+		cfg, _, err := c.load()
+		s := stateDir{root, cfg.VPC.Name}
+		if err == nil && (s.exists() || c.file != "" || p == toChange) {
+			return s, nil
+		}
+		if err != nil && (c.file != "" || p == toChange) {
+			return stateDir{}, err
+		}
+	}
+	switch len(all) {
+	case 0:
+		return stateDir{}, api.ErrNotRunning
+	case 1:
+		return all[0], nil
+	}
+	names := make([]string, len(all))
+	for i, s := range all {
+		names[i] = s.vpc
+	}
+	return stateDir{}, usagef("several VPCs run here: say which one with --vpc NAME (%s)", strings.Join(names, ", "))
+}
+
+// samePath reports whether two paths lead to the same file, or would if it were
+// there.
+func samePath(a, b string) bool {
+	if a == b {
+		return true
+	}
+	x, err := os.Stat(a)
+	if err != nil {
+		return false
+	}
+	y, err := os.Stat(b)
+	return err == nil && os.SameFile(x, y)
+}
+
+// client returns the target and a client of its daemon.
+func (c *cli) client(p purpose) (stateDir, *api.Client, error) {
+	s, err := c.target(p)
+	if err != nil {
+		return stateDir{}, nil, err
+	}
+	return s, api.NewClient(s.socket()), nil
+}
+
+// notRunning adds the VPC's name, and what to do, to api.ErrNotRunning.
+func notRunning(s stateDir, err error) error {
+	if !errors.Is(err, api.ErrNotRunning) {
+		return err
+	}
+	if s.exists() {
+		return fmt.Errorf("VPC %s: %w, but what it made is still there: vswitch up takes it over, vswitch down removes it", s.vpc, err)
+	}
+	return fmt.Errorf("VPC %s: %w (start it with vswitch up)", s.vpc, err)
+}
