@@ -4,10 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
-	"os"
-	"runtime"
 	"slices"
-	"sync"
 
 	"vswitch/port"
 	vswitch "vswitch/switch"
@@ -28,8 +25,7 @@ type Change struct {
 	freshHosts []hostsDirectory
 	freshEtc   bool // /etc/netns was made by this Change
 
-	mu      sync.Mutex             // guards the fields below while endpoints are set up in parallel
-	devices map[string]port.Device // by instance
+	devices map[string]port.Device // those of attach, by instance
 	indexes map[string]int         // the indexes of their links, by instance
 }
 
@@ -109,18 +105,6 @@ func (a *attachment) works() bool {
 	return err == nil && index == a.index
 }
 
-// inside calls f on a thread inside the endpoint's namespace.
-func (e *endpoint) inside(f func() error) error {
-	if e.host() {
-		return f()
-	}
-	n, err := openNamespace(e.namespace)
-	if err != nil {
-		return err
-	}
-	return errors.Join(n.do(f), n.close())
-}
-
 // claim returns an error if what the endpoint needs belongs to somebody else.
 func (c *Change) claim(e *endpoint) error {
 	for _, a := range c.lab.attached {
@@ -149,193 +133,8 @@ func (c *Change) claim(e *endpoint) error {
 	return nil
 }
 
-// describe names the endpoint's place in a message.
-func (e *endpoint) describe() string {
-	if e.host() {
-		return "link " + e.device
-	}
-	return "namespace " + e.namespace
-}
-
 func (c *Change) hosts(e *endpoint) hostsDirectory {
 	return hostsDirectory{vpc: c.config.VPC.Name, instance: e.instance, namespace: e.namespace}
-}
-
-// make makes what plan found wanting.
-func (c *Change) make() error {
-	if len(c.attach) == 0 {
-		return nil
-	}
-	if err := c.makeNamespaces(); err != nil {
-		return err
-	}
-	if err := c.recordIntent(); err != nil {
-		return err
-	}
-	if err := makeRunDir(); err != nil {
-		return err
-	}
-	for _, n := range c.fresh {
-		if err := n.publish(); err != nil {
-			return err
-		}
-	}
-	if err := c.writeHosts(); err != nil {
-		return err
-	}
-	if err := c.openLinks(); err != nil {
-		return err
-	}
-	for _, n := range c.fresh {
-		if err := n.close(); err != nil { // its name keeps it
-			return fmt.Errorf("namespace %s: %w", n.name, err)
-		}
-	}
-	return c.lab.record(func(j *journal) {
-		for i := range c.attach {
-			if e := &c.attach[i]; e.host() {
-				j.Links[e.device] = linkRecord{Instance: e.instance, Index: c.indexes[e.instance]}
-			}
-		}
-	})
-}
-
-// makeNamespaces makes the namespaces that do not exist, still without a name. An
-// empty file that a crash left in the place of one is removed.
-func (c *Change) makeNamespaces() error {
-	var missing []string
-	for i := range c.attach {
-		e := &c.attach[i]
-		if e.host() {
-			continue
-		}
-		who, _, err := whoHolds(e.namespace, c.before.Namespaces[e.namespace].identity)
-		if err != nil {
-			return err
-		}
-		if who == leftover {
-			if err := unpublish(e.namespace); err != nil {
-				return err
-			}
-		}
-		if who != ours {
-			missing = append(missing, e.namespace)
-		}
-	}
-	var err error
-	c.fresh, err = makeNamespaces(missing)
-	return err
-}
-
-// recordIntent writes down what will be made, before anybody can see it.
-func (c *Change) recordIntent() error {
-	_, err := os.Lstat(etcDir)
-	c.freshEtc = errors.Is(err, os.ErrNotExist)
-	return c.lab.record(func(j *journal) {
-		j.VPC = c.config.VPC.Name
-		j.EtcNetns = j.EtcNetns || c.freshEtc
-		for i := range c.attach {
-			e := &c.attach[i]
-			if e.host() {
-				j.Links[e.device] = linkRecord{Instance: e.instance}
-				continue
-			}
-			j.Hosts[e.namespace] = hostsRecord{Instance: e.instance}
-			j.Namespaces[e.namespace] = namespaceRecord{e.instance, j.Namespaces[e.namespace].identity}
-		}
-		for _, n := range c.fresh {
-			j.Namespaces[n.name] = namespaceRecord{j.Namespaces[n.name].Instance, n.id}
-		}
-	})
-}
-
-func (c *Change) writeHosts() error {
-	names := hostsFile(&c.config, c.wanted)
-	for i := range c.attach {
-		e := &c.attach[i]
-		if e.host() {
-			continue
-		}
-		d := c.hosts(e)
-		exists, err := d.exists()
-		if err != nil {
-			return fmt.Errorf("hosts of %s: %w", e.instance, err)
-		}
-		if !exists {
-			c.freshHosts = append(c.freshHosts, d)
-		}
-		if err := d.write(names); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-// openLinks opens the devices: those of the host's namespace one after the other,
-// because each looks at the routes that are there, the others in parallel.
-func (c *Change) openLinks() error {
-	ours := map[int]bool{}
-	for _, a := range c.lab.attached {
-		if a.host() {
-			ours[a.index] = true
-		}
-	}
-	var apart []*endpoint
-	for i := range c.attach {
-		e := &c.attach[i]
-		if !e.host() {
-			apart = append(apart, e)
-			continue
-		}
-		if err := e.routeConflict(ours); err != nil {
-			return err
-		}
-		if err := c.open(e); err != nil {
-			return err
-		}
-		ours[c.indexes[e.instance]] = true
-	}
-	return parallel(len(apart), func(i int) error { return c.open(apart[i]) })
-}
-
-// open opens the device of one endpoint.
-func (c *Change) open(e *endpoint) error {
-	var device port.Device
-	var index int
-	err := e.inside(func() (err error) {
-		device, index, err = e.openLink()
-		return err
-	})
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if device != nil {
-		c.devices[e.instance], c.indexes[e.instance] = device, index
-	}
-	if err != nil {
-		return fmt.Errorf("instance %s: %w", e.instance, err)
-	}
-	return nil
-}
-
-// parallel calls f with 0 to n-1, on as many threads as the machine has
-// processors, and returns all errors.
-func parallel(n int, f func(i int) error) error {
-	errs := make([]error, n)
-	next := make(chan int)
-	var workers sync.WaitGroup
-	for range min(n, runtime.NumCPU()) {
-		workers.Go(func() {
-			for i := range next {
-				errs[i] = f(i)
-			}
-		})
-	}
-	for i := range n {
-		next <- i
-	}
-	close(next)
-	workers.Wait()
-	return errors.Join(errs...)
 }
 
 // Rollback undoes what Prepare did, and closes the devices. After a Commit or a

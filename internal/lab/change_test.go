@@ -134,6 +134,27 @@ func TestNamespaceOfAnInstanceThatStays(t *testing.T) {
 	}
 }
 
+func TestIPv6ComesAndGoes(t *testing.T) {
+	requireRoot(t)
+	l := open(t, stateDir(t))
+	six := vpc("vst-six", vswitch.Instance{Name: "one", IP6: netip.MustParseAddr("fd00:77:0:1::10")})
+	six.VPC.CIDR6 = netip.MustParsePrefix("fd00:77::/56")
+	six.Subnets[0].CIDR6 = netip.MustParsePrefix("fd00:77:0:1::/64")
+	four := vpc("vst-six", vswitch.Instance{Name: "one"})
+	for i, c := range []vswitch.Config{six, four, six} {
+		up(t, l, c)
+		v := look(t, "vst-six-one")
+		got := slices.DeleteFunc(v.Links["eth0"].Addresses, func(a string) bool { return strings.HasPrefix(a, "fe80:") })
+		want, off, hosts := []string{"10.77.1.4/24"}, "1", 1
+		if c.VPC.CIDR6.IsValid() {
+			want, off, hosts = append(want, "fd00:77:0:1::10/64"), "0", 2
+		}
+		if !slices.Equal(got, want) || v.Settings["net/ipv6/conf/eth0/disable_ipv6"] != off || strings.Count(v.Hosts, "\tone one.") != hosts {
+			t.Errorf("step %d: %+v, want %v", i, v, want)
+		}
+	}
+}
+
 // Somebody deletes the device or the namespace under us: a reload makes it anew.
 func TestReloadRepairs(t *testing.T) {
 	requireRoot(t)
@@ -173,7 +194,7 @@ func TestKindHost(t *testing.T) {
 		return vswitch.Instance{Name: in, Kind: vswitch.KindHost, Interface: "vst-" + in}
 	}
 	c := vpc("vst-host", host("one"), host("two"))
-	if _, err := l.Prepare(complete(t, c)); err == nil || !strings.Contains(err.Error(), "route to 10.77.1.0/24") {
+	if _, err := l.Prepare(complete(t, c)); err == nil || !strings.Contains(err.Error(), "instance one: this host has a route to 10.77.1.0/24") {
 		t.Errorf("a VPC over the host's own addresses: %v", err)
 	}
 	c.VPC.CIDR = netip.MustParsePrefix("10.99.0.0/16")

@@ -1,6 +1,7 @@
 package lab
 
 import (
+	"errors"
 	"fmt"
 	"net/netip"
 	"slices"
@@ -83,4 +84,24 @@ func (e *endpoint) sameLink(o *endpoint) bool {
 	return e.mac == o.mac && e.mtu == o.mtu && e.router == o.router &&
 		e.forward == o.forward && e.ipv6 == o.ipv6 &&
 		slices.Equal(e.addresses, o.addresses) && slices.Equal(e.blocks, o.blocks)
+}
+
+// describe names the endpoint's place in a message.
+func (e *endpoint) describe() string {
+	if e.host() {
+		return "link " + e.device
+	}
+	return "namespace " + e.namespace
+}
+
+// inside calls f on a thread inside the endpoint's namespace.
+func (e *endpoint) inside(f func() error) error {
+	if e.host() {
+		return f()
+	}
+	n, err := openNamespace(e.namespace)
+	if err != nil {
+		return err
+	}
+	return errors.Join(n.do(f), n.close())
 }

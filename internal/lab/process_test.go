@@ -162,3 +162,30 @@ func TestCommandPassesStreamsAndExitCode(t *testing.T) {
 		t.Errorf("a mount of the instance reached the host: %v", err)
 	}
 }
+
+// Whoever starts a command dies before the command is in the journal.
+func TestCommandWhoseStarterDiesNeverRuns(t *testing.T) {
+	requireRoot(t)
+	l := open(t, stateDir(t))
+	up(t, l, vpc("vst-gate", vswitch.Instance{Name: "one"}))
+	read, write, err := os.Pipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer read.Close()
+	ran := filepath.Join(t.TempDir(), "ran")
+	cmd := lab.Command("vst-gate-one", "/bin/sh", "-c", "echo ran > "+ran)
+	cmd.ExtraFiles = []*os.File{read}
+	cmd.Env = append(os.Environ(), "VSWITCH_GATE=3")
+	var said strings.Builder
+	cmd.Stderr = &said
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	if err := write.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Wait(); err == nil || exists(ran) || !strings.Contains(said.String(), "vswitch ended before") {
+		t.Errorf("%v, ran: %v, said %q", err, exists(ran), said.String())
+	}
+}

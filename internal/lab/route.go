@@ -118,7 +118,7 @@ func (e *endpoint) routeConflict(ours map[int]bool) error {
 		there := netip.PrefixFrom(address.Unmap(), ones)
 		for _, b := range e.blocks {
 			if b.Overlaps(there) {
-				return fmt.Errorf("instance %s: this host has a route to %s, inside the VPC's %s: a TAP of kind host would cut it off; use another block, or kind netns", e.instance, there, b)
+				return fmt.Errorf("this host has a route to %s, which overlaps the VPC's %s: a TAP of kind host would cut it off; use another block, or kind netns", there, b)
 			}
 		}
 	}
