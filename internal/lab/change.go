@@ -83,6 +83,8 @@ func (c *Change) plan() error {
 	for i := range c.config.Instances {
 		e := c.wanted[c.config.Instances[i].Name]
 		a, attached := c.lab.attached[e.instance]
+		// An endpoint in another place is a new one; Commit removes the old. One whose
+		// device is gone gets another, so that a reload repairs it.
 		switch {
 		case !attached || a.place() != e.place() || !a.works():
 			errs = append(errs, c.claim(&e))
@@ -133,6 +135,8 @@ func (c *Change) claim(e *endpoint) error {
 	return nil
 }
 
+// hosts returns the endpoint's directory in /etc/netns. It is in a namespace of
+// its own.
 func (c *Change) hosts(e *endpoint) hostsDirectory {
 	return hostsDirectory{vpc: c.config.VPC.Name, instance: e.instance, namespace: e.namespace}
 }
@@ -146,6 +150,7 @@ func (c *Change) Rollback() error {
 	}
 	l.change = nil
 	var errs []error
+	// A TAP ends with its descriptor, and with it its addresses and routes.
 	for name, d := range c.devices {
 		if err := d.Close(); err != nil {
 			errs = append(errs, fmt.Errorf("instance %s: %w", name, err))

@@ -20,6 +20,7 @@ func (c *Change) Commit() error {
 	}
 	l.change = nil
 	var errs []error
+	// The switch already judges by the new addresses, so these come first.
 	for i := range c.update {
 		e := &c.update[i]
 		old := l.attached[e.instance].endpoint
@@ -28,6 +29,8 @@ func (c *Change) Commit() error {
 		}
 	}
 	c.adopt()
+	// Commands go before the namespaces they run in, and come after all names
+	// resolve.
 	errs = append(errs, l.stopProcesses(c.obsoleteCommands()))
 	errs = append(errs, c.retire())
 	errs = append(errs, c.rewriteHosts())
@@ -93,6 +96,8 @@ func (c *Change) retire() error {
 	c.lab.recorded(func(j *journal) {
 		old = journal{Namespaces: maps.Clone(j.Namespaces), Links: maps.Clone(j.Links), Hosts: maps.Clone(j.Hosts)}
 	})
+	// The switch has closed the devices, which were the links; what is left of them
+	// are names.
 	var report Report
 	gone := newRemoval(&report)
 	for name, r := range old.Namespaces {

@@ -39,6 +39,8 @@ func (l *Lab) Down() (Report, error) {
 	report.Removed += len(old.Processes)
 	errs := []error{l.stopProcesses(slices.Collect(maps.Keys(old.Processes)))}
 
+	// The journal is written once, after all: an entry for something that is gone
+	// does no harm if we end in between.
 	gone := newRemoval(&report)
 	for name, r := range old.Namespaces {
 		gone.namespace(name, r)
@@ -132,6 +134,7 @@ func (r *removal) namespace(name string, record namespaceRecord) {
 
 // link removes a TAP of the host's namespace, if the switch has not closed it.
 func (r *removal) link(name string, record linkRecord) {
+	// Without an index it was about to be made when its maker ended, and ended too.
 	if record.Index != 0 {
 		found, err := deleteLink(name, record.Index)
 		switch {

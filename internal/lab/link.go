@@ -104,6 +104,7 @@ func (e *endpoint) newLink(h *netlink.Handle) (int, error) {
 // settings are the kernel's switches for the endpoint. In a namespace they are
 // set in any case, because a new namespace takes over the host's.
 func (e *endpoint) settings() error {
+	// The host's other links are not ours to switch: there it is the TAP's own.
 	if err := e.allowIPv6(e.device); err != nil {
 		return err
 	}
@@ -140,6 +141,7 @@ func (e *endpoint) identifyLink(h *netlink.Handle, link netlink.Link) error {
 	if err := h.LinkSetHardwareAddr(link, net.HardwareAddr(e.mac[:])); err != nil {
 		return fmt.Errorf("link %s: mac %s: %w", e.device, net.HardwareAddr(e.mac[:]), err)
 	}
+	// A TAP takes both while it is up, without losing its carrier.
 	if err := h.LinkSetMTU(link, e.mtu); err != nil {
 		return fmt.Errorf("link %s: mtu %d: %w", e.device, e.mtu, err)
 	}

@@ -6,7 +6,9 @@ import (
 	"os"
 )
 
-// make makes what plan found wanting.
+// make makes what plan found wanting, in the order of the package comment: the
+// journal is on the disk before the first name appears. On an error it stops
+// where it is; Rollback finds in the fields of c what there is to undo.
 func (c *Change) make() error {
 	if len(c.attach) == 0 {
 		return nil
@@ -36,6 +38,7 @@ func (c *Change) make() error {
 			return fmt.Errorf("namespace %s: %w", n.name, err)
 		}
 	}
+	// Only now do the TAPs of the host's namespace have an index.
 	return c.lab.record(func(j *journal) {
 		for i := range c.attach {
 			if e := &c.attach[i]; e.host() {
@@ -94,6 +97,8 @@ func (c *Change) recordIntent() error {
 	})
 }
 
+// writeHosts makes the hosts directories of the endpoints that get a device. The
+// other instances learn the new names from Commit.
 func (c *Change) writeHosts() error {
 	names := hostsFile(&c.config, c.wanted)
 	for i := range c.attach {

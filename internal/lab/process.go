@@ -79,6 +79,8 @@ func (l *Lab) startProcesses(es []endpoint) error {
 		}
 		started = append(started, w)
 	}
+	// One write for all of them. If it fails, the gates close without opening, and
+	// the processes end by themselves.
 	err := l.record(func(j *journal) {
 		for _, w := range started {
 			j.Processes[w.instance] = w.record

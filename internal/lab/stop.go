@@ -43,6 +43,8 @@ func (l *Lab) stopProcesses(instances []string) error {
 			return fmt.Errorf("stop commands: %w", err)
 		}
 		kill := time.Since(begin) >= stopTime
+		// Every look finds processes that the last one did not, if a member started
+		// them meanwhile: they are asked too.
 		for instance, r := range left {
 			members := r.members(all[r.PID], spaces[r.Namespace])
 			if len(members) == 0 {
