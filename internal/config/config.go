@@ -70,10 +70,26 @@ func Parse(file string, data []byte) (vswitch.Config, error) {
 	c := d.config(tree, value)
 	d.locate(tree, c.Validate())
 	if len(d.errors) > 0 {
-		d.errors.sort()
-		return vswitch.Config{}, d.errors
+		return vswitch.Config{}, d.sorted()
 	}
 	return c, nil
+}
+
+// sorted returns the errors in file order, and behind them how many there are
+// besides.
+func (d *decoder) sorted() Errors {
+	d.errors.sort()
+	end := d.errors[len(d.errors)-1]
+	end.Path, end.Hint = "", ""
+	if d.more > 0 {
+		end.Message = fmt.Sprintf("%d more mistakes are not listed", d.more)
+		d.errors = append(d.errors, end)
+	}
+	if d.rest != "" {
+		end.Message = d.rest
+		d.errors = append(d.errors, end)
+	}
+	return d.errors
 }
 
 // tail is how far behind the place where the scanner stopped the decoder may
@@ -92,7 +108,7 @@ func parseTOML(data []byte) (*node, map[string]any, *Error) {
 	}
 	s, complete := scan(data)
 	if s.limit != "" {
-		return nil, nil, &Error{Line: int(s.limitAt.line), Column: int(s.limitAt.column), Message: s.limit}
+		return nil, nil, s.limitAt.mistake(s.limit)
 	}
 	readable := data
 	if !complete {
@@ -106,7 +122,10 @@ func parseTOML(data []byte) (*node, map[string]any, *Error) {
 		}
 		return nil, nil, mistakeAt(data, s.i, err.Error())
 	}
-	if !complete {
+	switch {
+	case s.twice():
+		return nil, nil, s.twiceAt.mistake("the key has been defined already")
+	case !complete:
 		return nil, nil, mistakeAt(data, s.i, "this is not what a TOML document has here")
 	}
 	if err := s.root.matches(value); err != nil {
@@ -167,8 +186,14 @@ func bomSize(data []byte) int {
 }
 
 // lower returns a message of the TOML decoder in the form of ours: lower case, no
-// full stop.
+// full stop, and no control characters, which it uses for the end of the file.
 func lower(message string) string {
+	message = strings.Map(func(r rune) rune {
+		if unicode.IsControl(r) {
+			return utf8.RuneError
+		}
+		return r
+	}, message)
 	r, size := utf8.DecodeRuneInString(message)
 	return strings.TrimSuffix(string(unicode.ToLower(r))+message[size:], ".")
 }
@@ -177,6 +202,10 @@ func lower(message string) string {
 // its end.
 func mistakeAt(data []byte, offset int, message string) *Error {
 	s := scanner{data: data, mark: bomSize(data), line: 1, column: 1}
-	at := s.position(min(max(offset, 0), len(data)))
+	return s.position(min(max(offset, 0), len(data))).mistake(message)
+}
+
+// mistake returns an error at a position.
+func (at position) mistake(message string) *Error {
 	return &Error{Line: int(at.line), Column: int(at.column), Message: message}
 }

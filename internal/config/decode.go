@@ -209,6 +209,10 @@ func (d *decoder) quotas(n *node, value any) vswitch.Quotas {
 // the decoder reported: a value that could not be read looks missing.
 func (d *decoder) locate(root *node, problems []vswitch.Problem) {
 	for _, p := range problems {
+		if len(p.Path) == 0 {
+			d.rest = p.Message
+			continue
+		}
 		n, rest := root.locate(p.Path)
 		if d.known(n, rest) {
 			continue

@@ -7,11 +7,11 @@ import (
 
 // Bounds of what a file may hold, so that no file costs more than its size
 // deserves (reliability row C1). The deepest path of a real file has six
-// elements, and a file at the size limit that is full of rules has about a
-// million values.
+// elements, and a file at the size limit that is full of rules has about
+// 900,000 values.
 const (
 	maxDepth     = 16      // values inside values
-	maxValues    = 2 << 20 // keys, elements and tables
+	maxValues    = 1 << 20 // keys, elements and tables
 	maxKey       = 1024    // bytes of one key
 	maxPathBytes = 1 << 28 // bytes of the paths of all keys, which the decoder keeps
 )
@@ -34,12 +34,17 @@ type scanner struct {
 
 	limit   string // the bound that the document exceeds, or ""
 	limitAt position
+
+	// twiceAt is where the scanner stopped at a key that its table has already; the
+	// zero position if it did not. The decoder overlooks some of these keys, and
+	// with them a value.
+	twiceAt position
 }
 
 // scan returns the tree of a document. complete tells that it was followed to its
 // end. The tree is valid iff complete is true and the decoder accepts the
 // document. Else limit tells the bound that the document exceeds, if it does, and
-// stop how far the scanner came, in bytes.
+// i how far the scanner came, in bytes.
 func scan(data []byte) (s *scanner, complete bool) {
 	s = &scanner{data: data, line: 1, column: 1}
 	if len(data) >= 3 && string(data[:3]) == "\xef\xbb\xbf" { // a byte-order mark is not a character
@@ -63,6 +68,9 @@ func (s *scanner) position(offset int) position {
 	}
 	return position{s.line, s.column}
 }
+
+// twice reports whether the scanner stopped at a key that is defined twice.
+func (s *scanner) twice() bool { return s.twiceAt != position{} }
 
 // exceed records that the document exceeds a bound here. It returns false, for
 // the scanner stops.
@@ -208,7 +216,11 @@ func (s *scanner) keyValue(n *node) bool {
 			}
 			continue
 		}
-		if !s.accept('=') || n.child(key) != nil {
+		if !s.accept('=') {
+			return false
+		}
+		if n.child(key) != nil {
+			s.twiceAt = keyAt
 			return false
 		}
 		s.skipSpace()

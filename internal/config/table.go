@@ -15,6 +15,8 @@ import (
 type decoder struct {
 	file   string
 	errors Errors
+	more   int    // mistakes that were met behind the first maxErrors
+	rest   string // what Validate says about those that it does not list, or ""
 
 	// bad holds the values with a mistake of their own, and broken the elements of
 	// lists with one inside. What Validate says about them is not news.
@@ -52,8 +54,16 @@ func (d *decoder) errorAt(n *node, hint, format string, args ...any) {
 	}
 }
 
+// maxErrors is how many mistakes of a file are told. Nobody reads more, and a
+// large file can hold millions (reliability row C1).
+const maxErrors = 10_000
+
 // report appends an error.
 func (d *decoder) report(at position, path, hint, message string) {
+	if len(d.errors) == maxErrors {
+		d.more++
+		return
+	}
 	d.errors = append(d.errors, Error{d.file, int(at.line), int(at.column), path, message, hint})
 }
 
