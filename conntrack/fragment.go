@@ -85,7 +85,7 @@ type Verdict struct {
 	// Complete is all fragments of the datagram in order of arrival, this one
 	// included, each the exact bytes that it came with. Complete[First] is the one
 	// with offset 0. The bytes belong to Fragments, may be changed, and last until
-	// the next call of Add. Both are valid iff State is FragmentsComplete.
+	// the next call of Add or Sweep. Both are valid iff State is FragmentsComplete.
 	Complete [][]byte
 	First    int
 }

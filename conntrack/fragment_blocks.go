@@ -17,7 +17,7 @@ const (
 // The zero blocks is empty and ready for use.
 type blocks struct {
 	slabs  [][]byte
-	next   []uint16 // of each block, the one behind it in its chain, or 0; next[0] is not used
+	next   []uint16 // of each block, the one behind it in its chain; of the last of a chain in use it means nothing
 	unused uint16   // first of the chain of blocks that were freed, or 0
 	fresh  int      // blocks that have been in use at some time
 	used   int      // blocks in use now
@@ -47,7 +47,6 @@ func (m *blocks) take() uint16 {
 	m.used++
 	if i := m.unused; i != 0 {
 		m.unused = m.next[i]
-		m.next[i] = 0
 		return i
 	}
 	if m.fresh == len(m.slabs)*slabBlocks {
@@ -79,11 +78,8 @@ func (m *blocks) write(c *chain, b []byte) {
 
 // read appends the string to dst and returns it.
 func (m *blocks) read(dst []byte, c *chain) []byte {
-	rest := c.length
-	for i := c.first; i != 0; i = m.next[i] {
-		n := min(rest, blockSize)
-		dst = append(dst, m.block(i)[:n]...)
-		rest -= n
+	for i, rest := c.first, c.length; rest > 0; i, rest = m.next[i], rest-blockSize {
+		dst = append(dst, m.block(i)[:min(rest, blockSize)]...)
 	}
 	return dst
 }

@@ -23,26 +23,28 @@ type reporter interface {
 }
 
 // A part is a fragment in the notation of these tests: where its data lies in
-// the datagram, in bytes, with "+" if more fragments follow and "!" if its data
-// is not what other parts have at that place. The options in front, in any
-// order, where they are not at their default:
+// the datagram, in bytes, with "+" if more fragments follow, "!" if its data
+// is not what other parts have at that place, and "~" if all of it is zero. The
+// options in front, in any order, where they are not at their default:
 //
-//	port=1 id=1 proto=17 from=10.0.1.10 header=20 0-24+
+//	port=1 id=1 proto=17 from=10.0.1.10 to=10.0.2.20 header=20 0-24+
 //
 // from= an IPv6 address makes it IPv6; header= is then that of all headers
 // (48), the fragment header included.
 type part struct {
 	port, id        uint32
 	proto           uint8
-	from            netip.Addr
+	from, to        netip.Addr
 	header          int
 	offset, end     int
-	more, different bool
+	more            bool
+	different, zero bool
 }
 
 // defaultPart is a part as far as its options go that a line leaves out.
 func defaultPart() part {
-	return part{port: 1, id: 1, proto: 17, from: netip.MustParseAddr("10.0.1.10"), header: 20}
+	return part{port: 1, id: 1, proto: 17, header: 20,
+		from: netip.MustParseAddr("10.0.1.10"), to: netip.MustParseAddr("10.0.2.20")}
 }
 
 // parsePart reads the notation.
@@ -55,8 +57,8 @@ func parsePart(t reporter, text string) part {
 		if option {
 			err = p.set(key, value)
 		} else {
-			p.different = strings.HasSuffix(word, "!")
-			word = strings.TrimSuffix(word, "!")
+			p.different, p.zero = strings.HasSuffix(word, "!"), strings.HasSuffix(word, "~")
+			word = strings.TrimRight(word, "!~")
 			p.more = strings.HasSuffix(word, "+")
 			_, err = fmt.Sscanf(strings.TrimSuffix(word, "+"), "%d-%d", &p.offset, &p.end)
 		}
@@ -68,11 +70,15 @@ func parsePart(t reporter, text string) part {
 }
 
 func (p *part) set(key, value string) (err error) {
-	if key == "from" {
+	switch key {
+	case "from":
 		p.from, err = netip.ParseAddr(value)
 		if p.from.Is6() && p.header == 20 {
 			p.header = 48
 		}
+		return err
+	case "to":
+		p.to, err = netip.ParseAddr(value)
 		return err
 	}
 	n, err := strconv.ParseUint(value, 10, 16)
@@ -100,6 +106,9 @@ func (p part) String() string {
 	if p.different {
 		s += "!"
 	}
+	if p.zero {
+		s += "~"
+	}
 	return s
 }
 
@@ -112,7 +121,7 @@ func (p part) frame(serial int) *wire.Frame {
 	if p.from.Is6() {
 		f.Kind = wire.KindIPv6
 	}
-	f.Tuple = wire.FiveTuple{Src: p.from.As16(), Dst: netip.MustParseAddr("10.0.2.20").As16(), Protocol: p.proto}
+	f.Tuple = wire.FiveTuple{Src: p.from.As16(), Dst: p.to.As16(), Protocol: p.proto}
 	if p.offset == 0 {
 		f.Tuple.SrcPort, f.Tuple.DstPort = 5353, 53
 	}
@@ -123,6 +132,9 @@ func (p part) frame(serial int) *wire.Frame {
 		if p.different {
 			f.Bytes[i]++
 		}
+	}
+	if p.zero {
+		clear(f.Bytes[f.L4:])
 	}
 	binary.BigEndian.PutUint32(f.Bytes, uint32(serial))
 	return f
@@ -181,6 +193,9 @@ func (h *holder) complete(v conntrack.Verdict) string {
 		serial := int(binary.BigEndian.Uint32(b))
 		if serial >= len(h.given) || !bytes.Equal(b, h.bytes[serial]) {
 			h.t.Fatalf("Complete[%d] is not a frame that was given", i)
+		}
+		if len(b) != cap(b) {
+			h.t.Fatalf("Complete[%d] reaches into the frame behind it", i)
 		}
 		word := h.given[serial].String()
 		if i == v.First {

@@ -45,7 +45,7 @@ func (d *slowDatagram) over(now int64) bool {
 }
 
 func sameDatagram(a, b part) bool {
-	return a.port == b.port && a.id == b.id && a.proto == b.proto && a.from == b.from
+	return a.port == b.port && a.id == b.id && a.proto == b.proto && a.from == b.from && a.to == b.to
 }
 
 // add is holder.add in words that may be compared.
@@ -61,7 +61,7 @@ func (s *slowFragments) add(p part, now int64) string {
 		return died("FRAGMENT_TIMEOUT", len(d.parts))
 	}
 	for _, q := range d.parts {
-		if q.offset == p.offset && q.end == p.end && q.more == p.more && q.different == p.different {
+		if q.offset == p.offset && q.end == p.end && q.more == p.more && q.different == p.different && q.zero == p.zero {
 			return "FRAGMENT_OVERLAP"
 		}
 	}

@@ -29,6 +29,7 @@ func TestFragments(t *testing.T) {
 		{"I5 a later fragment alone is never let through", []string{"24-32 = held", "after 30s = port 1: 1"}},
 		{"I5 the key: port", []string{"0-24+ = held", "port=2 24-32 = held", "24-32 = complete [0-24+] 24-32"}},
 		{"I5 the key: source", []string{"0-24+ = held", "from=10.0.1.11 24-32 = held", "24-32 = complete [0-24+] 24-32"}},
+		{"I5 the key: destination", []string{"0-24+ = held", "to=10.0.2.21 24-32 = held", "24-32 = complete [0-24+] 24-32"}},
 		{"I5 the key: protocol", []string{"0-24+ = held", "proto=6 24-32 = held", "24-32 = complete [0-24+] 24-32"}},
 		{"I5 the key: identification", []string{"0-24+ = held", "id=2 24-32 = held", "24-32 = complete [0-24+] 24-32"}},
 		{"a whole datagram in one fragment", []string{"from=fd00::1 0-24 = complete [0-24]"}},
@@ -57,6 +58,7 @@ func TestFragments(t *testing.T) {
 		{"I4 an overlap by 8 bytes at the end", []string{"0-24+ = held", "16-32 = FRAGMENT_OVERLAP kills 1"}},
 		{"I4 an overlap by one byte", []string{"0-24+ = held", "32-33 = held", "24-40+ = FRAGMENT_OVERLAP kills 2"}},
 		{"I4 an overlap that covers all", []string{"8-16+ = held", "0-24+ = FRAGMENT_OVERLAP kills 1"}},
+		{"I4 equal bytes make no duplicate of an overlap", []string{"0-24+~ = held", "8-24+~ = FRAGMENT_OVERLAP kills 1"}},
 		{"I4 an overlap in IPv6 (RFC 5722)", []string{"from=fd00::1 0-24+ = held", "from=fd00::1 16-32 = FRAGMENT_OVERLAP kills 1"}},
 		{"I4 two last fragments, the second further back", []string{"24-32 = held", "40-48 = FRAGMENT_OVERLAP kills 1"}},
 		{"I4 two last fragments, the second further front", []string{"40-48 = held", "24-32 = FRAGMENT_OVERLAP kills 1"}},
@@ -226,7 +228,7 @@ func TestFragmentBounds(t *testing.T) {
 			for port := range 16 {
 				fill(h, port, 32, 8144)
 			}
-			if got := h.h.Memory(); got != 4<<20 {
+			if got := h.h.Copies(); got != 4<<20 {
 				t.Errorf("4 MiB of fragments take %d bytes", got)
 			}
 			h.run("port=16 0-8+ = " + limit)
@@ -235,7 +237,7 @@ func TestFragmentBounds(t *testing.T) {
 			h.run("port=16 id=3 0-8+ = " + limit)
 			h.now += int64(30 * time.Second)
 			h.sweep()
-			if got := h.h.Memory(); got != 0 {
+			if got := h.h.Copies(); got != 0 {
 				t.Errorf("%d bytes of memory kept after all have timed out", got)
 			}
 		}
@@ -273,11 +275,37 @@ func TestFragmentsDoNotAllocate(t *testing.T) {
 		round() // until as many tombstones end as begin
 	}
 	complete = 0
+	memory := h.Memory()
 	if n := testing.AllocsPerRun(100, round); n != 0 {
 		t.Errorf("%v allocations in a round of %d fragments", n, len(frames))
 	}
 	if complete != 3*101 || died != 0 || h.Len() != 0 {
 		t.Errorf("%d datagrams complete, %d timed out, %d fragments held, want %d, 0, 0", complete, died, h.Len(), 3*101)
+	}
+	if h.Memory() != memory {
+		t.Errorf("memory has grown from %d bytes to %d", memory, h.Memory())
+	}
+}
+
+// What was handed out and what died leave nothing behind, also if that was a
+// lot.
+func TestFragmentMemoryGoesBack(t *testing.T) {
+	h := newHolder(t)
+	for id := range 60 {
+		h.run(fmt.Sprintf("id=%d 0-2000+ = held", id))
+		h.run(fmt.Sprintf("port=2 id=%d 0-24+ = held", id))
+	}
+	h.run("id=1 2000-2001 = complete [0-2000+] 2000-2001")
+	h.remove(2)
+	h.run("after 29s")
+	if h.h.Memory() < 59*2000 {
+		t.Errorf("%d bytes of memory hold 59 fragments of 2,000", h.h.Memory())
+	}
+	h.now += int64(time.Second)
+	h.sweep()
+	h.remove(1)
+	if h.h.Memory() != 0 {
+		t.Errorf("%d bytes of memory left", h.h.Memory())
 	}
 }
 
