@@ -73,9 +73,8 @@ func TestHostInterface(t *testing.T) {
 	l := newLab(t, withHost)
 	up := exec.Command(binary, "-f", l.file, "up")
 	up.SysProcAttr = &syscall.SysProcAttr{Cloneflags: syscall.CLONE_NEWNET}
-	up.WaitDelay = 5 * time.Second
-	if out, err := up.CombinedOutput(); err != nil {
-		t.Fatalf("up: %v\n%s", err, out)
+	if r := finish(t, up); r.code != 0 {
+		t.Fatalf("want exit code 0:\n%v", r)
 	}
 	namespace, err := os.Open(fmt.Sprintf("/proc/%d/ns/net", l.status().PID))
 	if err != nil {

@@ -239,6 +239,33 @@ func TestRunStopsCleanly(t *testing.T) {
 	l.gone()
 }
 
+// Commands that change the lab at the same time queue up: each finds a whole VPC
+// or none.
+func TestConcurrentCommandsQueue(t *testing.T) {
+	t.Parallel()
+	l := newLab(t, oneSubnet)
+	results := make(chan result)
+	for range 5 {
+		go func() { results <- vswitch(t, filepath.Dir(l.file), nil, "up", "-f", l.file) }()
+	}
+	for range 5 {
+		if r := <-results; r.code != 0 {
+			t.Errorf("want exit code 0:\n%v", r)
+		}
+	}
+	if !l.answers("alice", "bob", "icmp") {
+		t.Error("no answer after five commands at once")
+	}
+	for _, command := range []string{"down", "down", "up", "down"} {
+		go func() { results <- vswitch(t, filepath.Dir(l.file), nil, command, "-f", l.file) }()
+	}
+	for range 4 {
+		if r := <-results; r.code != 0 {
+			t.Errorf("want exit code 0:\n%v", r)
+		}
+	}
+}
+
 func TestHundredInstances(t *testing.T) {
 	l := newLab(t, many(100))
 	r := l.try("up")

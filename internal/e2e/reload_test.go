@@ -8,6 +8,7 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -87,6 +88,43 @@ func TestBadFileIsRefusedWhole(t *testing.T) {
 	}
 	if !l.answers("alice", "bob", "icmp") {
 		t.Error("no answer under the old rules")
+	}
+}
+
+// Reloads under a running transfer cost it nothing: it arrives whole, whatever
+// rules come and go beside the one that admitted it.
+func TestReloadsDuringATransfer(t *testing.T) {
+	const size = 128 << 20 // bytes
+	l := startLab(t, twoSubnets)
+	sink := l.start("right", "sink", ":9000")
+	source := l.program("left", "bulk", l.ip("right")+":9000", fmt.Sprint(size))
+	const rule = `  { id = "sgr-other", proto = "tcp", ports = 9001, from = "sg:left" },` + "\n"
+	const anchor = `  { id = "sgr-echo", proto = "tcp", ports = 9000, from = "sg:left" },` + "\n"
+
+	var sent string
+	reloads := 0
+	for sent == "" {
+		select {
+		case sent = <-source.lines:
+			if sent == "" {
+				t.Fatal("the transfer broke off")
+			}
+		default:
+			if reloads%2 == 0 {
+				l.edit(rule, "")
+			} else {
+				l.edit(anchor, anchor+rule)
+			}
+			l.must("reload")
+			reloads++
+		}
+	}
+	if received := sink.await(time.Minute); received != sent {
+		t.Errorf("received bytes with SHA-256 %s, sent %s", received, sent)
+	}
+	t.Logf("%d reloads during %d MiB", reloads, size>>20)
+	if generation := l.status().Generation; generation < uint64(reloads) {
+		t.Errorf("generation %d after %d reloads", generation, reloads)
 	}
 }
 
