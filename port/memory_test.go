@@ -332,8 +332,8 @@ func TestMemoryReadNeedsRoomForTheLongestFrame(t *testing.T) {
 // Several senders and writers against one worker and one receiver: nothing is
 // lost, doubled or out of its sender's order, and no wake-up is missed.
 func TestMemoryUnderConcurrency(t *testing.T) {
-	const senders, each = 3, 2000
-	m := NewMemory(8, allOffloads)
+	const senders, each = 3, 1000
+	m := NewMemory(64, allOffloads)
 	defer m.Close()
 
 	var wg sync.WaitGroup

@@ -17,24 +17,6 @@ import (
 	"vswitch/internal/wire"
 )
 
-// childVariable makes the test binary a child that only counts the TAP
-// descriptors it has inherited, prints the number and ends.
-const childVariable = "VSWITCH_PORT_TEST_CHILD"
-
-func TestMain(m *testing.M) {
-	if os.Getenv(childVariable) != "" {
-		n := 0
-		for _, link := range descriptors() {
-			if link == devNetTun {
-				n++
-			}
-		}
-		fmt.Println(n)
-		os.Exit(0)
-	}
-	os.Exit(m.Run())
-}
-
 // requireRoot skips the test without root, unless VSWITCH_REQUIRE_ROOT=1 says
 // that a skipped test is a failed one.
 func requireRoot(t testing.TB) {

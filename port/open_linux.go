@@ -41,7 +41,8 @@ const (
 // OpenTAP creates the TAP interface name in the network namespace of the calling
 // thread, which the caller has locked, and returns one TAP for each of its 1 to
 // 255 queues. The interface is down and has a random address: MAC, MTU, queue
-// length and state are the caller's. It vanishes with its last queue.
+// length and state are the caller's. It vanishes with its last queue, and keeps
+// its network namespace alive until then, even if that loses its name.
 //
 // OpenTAP fails if a link of that name exists, and if the kernel cannot do what
 // the switch relies on: it never returns a lesser device. On an error nothing of
@@ -78,10 +79,8 @@ func OpenTAP(name string, queues int) (_ []*TAP, err error) {
 		taps = append(taps, t)
 	}
 
-	// The bootstrap descriptor is a queue too. Left open and unread, it would
-	// swallow its share of the flows.
-	if err := unix.Close(boot); err != nil {
-		return nil, fmt.Errorf("tap %s: close of the bootstrap descriptor: %w", name, err)
+	if err := dismiss(boot, name); err != nil {
+		return nil, fmt.Errorf("tap %s: bootstrap descriptor: %w", name, err)
 	}
 	offloads, err := negotiate(taps[0].FD())
 	if err != nil {
@@ -132,6 +131,18 @@ func bootstrap(name string) (int, error) {
 		return -1, advise(fmt.Errorf("create: %w", err))
 	}
 	return fd, nil
+}
+
+// dismiss closes the bootstrap descriptor. It is a queue too: alive and unread it
+// would swallow its share of the flows. Detached, it cannot, even where a child
+// that is being started holds a copy until its exec is through.
+func dismiss(boot int, name string) error {
+	ifr, err := unix.NewIfreq(name)
+	if err == nil {
+		ifr.SetUint16(unix.IFF_DETACH_QUEUE)
+		err = unix.IoctlIfreq(boot, unix.TUNSETQUEUE, ifr)
+	}
+	return errors.Join(err, unix.Close(boot))
 }
 
 // advise adds to an error of bootstrap what its reader can do about it.

@@ -90,9 +90,11 @@ func (t *TAP) Offloads() Offloads { return t.offloads }
 // Name returns the name that the interface had when it was opened.
 func (t *TAP) Name() string { return t.name }
 
-// Close implements Device. The interface goes with its last queue. A second
-// Close does nothing. Close must not be called while a Read or Write is under
-// way; later ones return Gone.
+// Close implements Device. The interface goes with its last queue; a child that
+// is being started at that moment holds it until its exec is through, so whoever
+// needs the name again at once deletes the link first. A second Close does
+// nothing. Close must not be called while a Read or Write is under way; later
+// ones return Gone.
 func (t *TAP) Close() error {
 	fd := t.fd.Swap(-1)
 	if fd < 0 {

@@ -147,13 +147,11 @@ func TestTAPLongestFrameFits(t *testing.T) {
 	}
 }
 
-// Every frame comes out of one of the two queues: the descriptor that created
-// the interface is no third one that swallows flows.
-func TestTAPQueuesShareAllFlows(t *testing.T) {
-	isolate(t)
-	taps := openUp(t, "vst-port-0", 2)
-	vm := newInstance(t, "vst-port-0")
-	const flows = 64
+const flows = 64
+
+// sendFlows sends one UDP datagram of each of the flows.
+func sendFlows(t *testing.T, vm instance) {
+	t.Helper()
 	for i := range flows {
 		f := superframe(wire.GSOUDP, 100)
 		f[1] = byte(wire.GSONone)
@@ -161,6 +159,48 @@ func TestTAPQueuesShareAllFlows(t *testing.T) {
 		binary.BigEndian.PutUint16(f[wire.VirtioSize+34:], uint16(40000+i))
 		vm.send(t, f)
 	}
+}
+
+// A child between its fork and its exec has a copy of the bootstrap descriptor,
+// which so is not closed. It must swallow no flow all the same.
+func TestTAPBootstrapQueueTakesNoFlow(t *testing.T) {
+	isolate(t)
+	boot, err := bootstrap("vst-port-0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	tap, err := attach("vst-port-0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer tap.Close()
+	copied, err := unix.FcntlInt(uintptr(boot), unix.F_DUPFD_CLOEXEC, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer unix.Close(copied)
+	if err := dismiss(boot, "vst-port-0"); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := negotiate(tap.FD()); err != nil {
+		t.Fatal(err)
+	}
+	if err := netlink.LinkSetUp(link(t, "vst-port-0")); err != nil {
+		t.Fatal(err)
+	}
+	sendFlows(t, newInstance(t, "vst-port-0"))
+	for range flows {
+		read(t, tap)
+	}
+}
+
+// Every frame comes out of one of the two queues: the descriptor that created
+// the interface is no third one that swallows flows.
+func TestTAPQueuesShareAllFlows(t *testing.T) {
+	isolate(t)
+	taps := openUp(t, "vst-port-0", 2)
+	vm := newInstance(t, "vst-port-0")
+	sendFlows(t, vm)
 	b := make([]byte, wire.MaxFrame)
 	seen := map[uint16]int{} // source port -> queue
 	var perQueue [2]int
