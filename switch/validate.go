@@ -19,7 +19,10 @@ type Problem struct {
 // String returns the problem in one line: "instance.web1.sg.1: no security
 // group "wbe" (did you mean "web"?)".
 func (p Problem) String() string {
-	s := strings.Join(p.Path, ".") + ": " + p.Message
+	s := p.Message
+	if len(p.Path) > 0 {
+		s = strings.Join(p.Path, ".") + ": " + s
+	}
 	if p.Hint != "" {
 		s += " (" + p.Hint + ")"
 	}
@@ -44,6 +47,8 @@ func (e *InvalidError) Error() string {
 // change c. The result is empty for a configuration that Complete accepts.
 //
 // The cost grows with the size of c, not with its square (reliability row C1).
+// Of more than 10,000 problems, the rest is one Problem without a path that tells
+// how many they are.
 func (c *Config) Validate() []Problem {
 	v := newValidator(c)
 	v.checkVPC()
@@ -55,13 +60,20 @@ func (c *Config) Validate() []Problem {
 	v.checkConntrack()
 	v.checkQuotas()
 	v.checkTests()
+	if v.more > 0 {
+		v.problems = append(v.problems, Problem{Message: fmt.Sprintf("%d more problems are not listed", v.more)})
+	}
 	return v.problems
 }
+
+// maxProblems is how many problems are told one by one.
+const maxProblems = 10_000
 
 // A validator is one run of Validate.
 type validator struct {
 	c        *Config
 	problems []Problem
+	more     int    // problems found behind the first maxProblems
 	quotas   Quotas // with AWS's defaults filled in
 
 	// What names refer to. The default group and network ACL are always there, as
@@ -147,11 +159,18 @@ func nth(i int) string { return strconv.Itoa(i + 1) }
 
 // problem records a mistake.
 func (v *validator) problem(path []string, format string, args ...any) {
+	if len(v.problems) == maxProblems {
+		v.more++
+		return
+	}
 	v.problems = append(v.problems, Problem{Path: path, Message: fmt.Sprintf(format, args...)})
 }
 
 // hint adds a hint to the problem recorded last.
 func (v *validator) hint(format string, args ...any) {
+	if v.more > 0 {
+		return // the problem was not recorded
+	}
 	v.problems[len(v.problems)-1].Hint = fmt.Sprintf(format, args...)
 }
 
@@ -159,7 +178,7 @@ func (v *validator) hint(format string, args ...any) {
 // recorded last, if one is near enough, and reports whether it did.
 func (v *validator) hintNearest(name string, candidates []string) bool {
 	v.hintsLeft -= len(candidates)
-	if v.hintsLeft < 0 {
+	if v.hintsLeft < 0 || v.more > 0 {
 		return false
 	}
 	near := Nearest(name, candidates)

@@ -116,9 +116,13 @@ func (v *validator) checkInstanceGroups(at place, in *Instance) {
 		v.problem(at.path("sg"), "an instance has at least one security group")
 		v.hint("leave sg out for the group %q", defaultName)
 	}
+	groups := in.SecurityGroups
+	if groups == nil {
+		groups = []string{defaultName}
+	}
 	var sum groupWeight
-	seen := make(map[string]bool, len(in.SecurityGroups))
-	for i, name := range in.SecurityGroups {
+	seen := make(map[string]bool, len(groups))
+	for i, name := range groups {
 		switch {
 		case !v.groups.has(name):
 			v.problem(at.path("sg", nth(i)), "no security group %q", name)
@@ -133,8 +137,8 @@ func (v *validator) checkInstanceGroups(at place, in *Instance) {
 		}
 		seen[name] = true
 	}
-	if n := len(seen); n > v.quotas.SecurityGroupsPerInterface {
-		v.problem(at.path("sg"), "%d security groups exceed the quota security_groups_per_interface = %d", n, v.quotas.SecurityGroupsPerInterface)
+	if n, most := len(seen), v.quotas.SecurityGroupsPerInterface; n > most && most >= 0 {
+		v.problem(at.path("sg"), "%d security groups exceed the quota security_groups_per_interface = %d", n, most)
 		v.hint("raise it in [quotas]")
 	}
 	// On AWS the product of the two other quotas may not exceed this one, which

@@ -134,6 +134,8 @@ func nearEnough(name string) int {
 	switch n := len(name); {
 	case n > maxNearestLength:
 		return -1
+	case n <= 1:
+		return 0
 	case n <= 4:
 		return 1
 	case n <= 8:

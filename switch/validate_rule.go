@@ -17,12 +17,13 @@ type weight struct{ v4, v6 int }
 // add returns the sum of two weights.
 func (w weight) add(other weight) weight { return weight{w.v4 + other.v4, w.v6 + other.v6} }
 
-// over returns the family of which w has more than limit, and how many.
+// over returns the family of which w has more than limit, and how many. Nothing
+// is over a negative limit: that is a problem of its own.
 func (w weight) over(limit int) (family string, count int, over bool) {
 	if w.v4 > limit {
-		return "IPv4", w.v4, true
+		return "IPv4", w.v4, limit >= 0
 	}
-	return "IPv6", w.v6, w.v6 > limit
+	return "IPv6", w.v6, w.v6 > limit && limit >= 0
 }
 
 // A groupWeight is what a security group counts towards the quota of an
@@ -188,7 +189,7 @@ func (v *validator) checkRuleID(at place, direction policy.Direction, group stri
 
 // checkService checks a rule's protocol and its ports or type and code (SEM 1.3).
 func (v *validator) checkService(at place, s policy.Service) bool {
-	before := len(v.problems)
+	before := len(v.problems) + v.more
 	if s.Protocol < policy.AllProtocols || s.Protocol > 255 || s.Protocol == 0 {
 		v.problem(at.path("proto"), "protocol %d: want tcp, udp, icmp, icmpv6, all, or a number from 1 to 255", int(s.Protocol))
 		return false
@@ -212,7 +213,7 @@ func (v *validator) checkService(at place, s policy.Service) bool {
 	case s.Type == policy.AnyICMP && s.Code != policy.AnyICMP:
 		v.problem(at.path("code"), "a code needs a type")
 	}
-	return len(v.problems) == before
+	return len(v.problems)+v.more == before
 }
 
 // checkPeer checks that a rule's peer exists, and returns how many blocks of each

@@ -120,7 +120,7 @@ func parseTOML(data []byte) (*node, map[string]any, *Error) {
 		if errors.As(err, &syntax) {
 			return nil, nil, mistakeAt(data, syntax.Position.Start+bomSize(data), lower(syntax.Message))
 		}
-		return nil, nil, mistakeAt(data, s.i, err.Error())
+		return nil, nil, mistakeAt(data, s.i, lower(err.Error()))
 	}
 	switch {
 	case s.twice():

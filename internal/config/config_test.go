@@ -102,6 +102,24 @@ func TestLoadRefusesWhatIsNoFile(t *testing.T) {
 	}
 }
 
+// Every example of the project is correct, and can be completed.
+func TestExamples(t *testing.T) {
+	files, err := filepath.Glob("../../examples/*/vpc.toml")
+	if err != nil || len(files) == 0 {
+		t.Fatalf("no examples: %v", err)
+	}
+	for _, file := range files {
+		c, err := Load(file)
+		if err != nil {
+			t.Errorf("refused:\n%s", err)
+			continue
+		}
+		if _, err := vswitch.Complete(c, nil); err != nil {
+			t.Errorf("%s: %v", file, err)
+		}
+	}
+}
+
 // dump returns a configuration as text, one object or rule a line, each with the
 // place where it is written.
 func dump(c *vswitch.Config) string {
