@@ -383,3 +383,30 @@ func TestRunningSwitch(t *testing.T) {
 		t.Errorf("delivered %d after Close, want 400: %s", st.Totals.Delivered, describe(&st.Totals))
 	}
 }
+
+// TestCloseEndsAnIdleSwitch closes switches that sleep: with nothing waiting,
+// only Close itself can wake them.
+func TestCloseEndsAnIdleSwitch(t *testing.T) {
+	for range 50 {
+		sw, err := vswitch.New(fixture())
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := sw.Attach("a1", port.NewMemory(1, allOffloads)); err != nil {
+			t.Fatal(err)
+		}
+		if err := sw.Start(); err != nil {
+			t.Fatal(err)
+		}
+		closed := make(chan error)
+		go func() { closed <- sw.Close() }()
+		select {
+		case err := <-closed:
+			if err != nil {
+				t.Fatal(err)
+			}
+		case <-time.After(10 * time.Second):
+			t.Fatal("Close did not return within 10 s")
+		}
+	}
+}

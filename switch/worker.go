@@ -138,9 +138,12 @@ func (w *worker) wake() {
 func (w *worker) run() {
 	runtime.LockOSThread()
 	defer close(w.ended)
-	for pass := 0; !w.stopping; pass++ {
+	for pass := 0; ; pass++ {
 		if w.asked.Load() {
 			w.attend()
+		}
+		if w.stopping {
+			break
 		}
 		if w.pass() == 0 || pass%passesPerPoll == 0 {
 			w.sleep()
