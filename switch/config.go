@@ -49,7 +49,7 @@ type VPC struct {
 	CIDR  netip.Prefix   // the primary IPv4 block
 	CIDRs []netip.Prefix // secondary IPv4 blocks
 	CIDR6 netip.Prefix   // the zero Prefix in a VPC without IPv6
-	MTU   int            // bytes, without the Ethernet header; 0 means 9001, AWS's inside a VPC (SEM 5.10)
+	MTU   int            // bytes, without the Ethernet header, 576 (with IPv6 1280) to 9001; 0 means 9001, AWS's inside a VPC (SEM 5.10)
 	Origin
 }
 
@@ -189,7 +189,7 @@ type Conntrack struct {
 type Quotas struct {
 	RulesPerSecurityGroup      int // 60 for each direction and address family
 	SecurityGroupsPerInterface int // 5
-	RulesPerInterface          int // 1000
+	RulesPerInterface          int // 1000 for each direction and address family, all groups together
 	RulesPerNetworkACL         int // 20 for each direction and address family, the implicit one included
 	Origin
 }
