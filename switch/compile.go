@@ -24,8 +24,8 @@ func compile(c Config, prev *plane, devices map[string]port.Device) *plane {
 		subnets:    make(map[string]*subnet, len(c.Subnets)),
 		routers:    make(map[wire.Addr]bool, len(c.Subnets)),
 		services:   make(map[wire.Addr]bool),
-		local:      append([]netip.Prefix{c.VPC.CIDR}, c.VPC.CIDRs...),
 	}
+	local := append([]netip.Prefix{c.VPC.CIDR}, c.VPC.CIDRs...)
 	if prev != nil {
 		p.generation = prev.generation + 1
 	}
@@ -33,8 +33,13 @@ func compile(c Config, prev *plane, devices map[string]port.Device) *plane {
 	p.services[wire.AddrFrom(c.VPC.CIDR.Addr().Next().Next())] = true
 
 	acls := compileACLs(&c)
+	tables := make(map[string]*routeTable, len(c.RouteTables))
+	for i := range c.RouteTables {
+		tables[c.RouteTables[i].Name] = compileRoutes(&c.RouteTables[i], local)
+	}
 	for i := range c.Subnets {
 		s := newSubnet(&c.Subnets[i], acls)
+		s.routes = tables[c.Subnets[i].RouteTable]
 		p.subnets[s.name] = s
 		p.routers[s.router] = true
 	}
@@ -68,6 +73,11 @@ func compile(c Config, prev *plane, devices map[string]port.Device) *plane {
 			p.byAddress[a] = e
 		}
 	}
+	for _, t := range tables {
+		for i := range t.routes {
+			t.routes[i].via = p.byName[t.routes[i].target.Name]
+		}
+	}
 	return p
 }
 
@@ -82,6 +92,7 @@ func newSubnet(s *Subnet, acls map[string]*nacl.Table) *subnet {
 		acl:        acls[s.NetworkACL],
 		aclName:    s.NetworkACL,
 		neighbours: make(map[wire.MAC]*eni),
+		onLink:     route{block: s.CIDR},
 	}
 }
 

@@ -75,6 +75,10 @@ func (c *Config) clone() Config {
 	for i := range out.PrefixLists {
 		out.PrefixLists[i].CIDRs = slices.Clone(c.PrefixLists[i].CIDRs)
 	}
+	out.RouteTables = slices.Clone(c.RouteTables)
+	for i := range out.RouteTables {
+		out.RouteTables[i].Routes = slices.Clone(c.RouteTables[i].Routes)
+	}
 	out.Instances = slices.Clone(c.Instances)
 	for i := range out.Instances {
 		in := &out.Instances[i]
@@ -141,6 +145,14 @@ func (c *Config) completeBlocks() {
 	}
 	for i := range c.PrefixLists {
 		maskAll(c.PrefixLists[i].CIDRs)
+	}
+	if !slices.ContainsFunc(c.RouteTables, func(t RouteTable) bool { return t.Name == mainRouteTable }) {
+		c.RouteTables = append(c.RouteTables, RouteTable{Name: mainRouteTable})
+	}
+	for i := range c.RouteTables {
+		for j := range c.RouteTables[i].Routes {
+			mask(&c.RouteTables[i].Routes[j].Destination)
+		}
 	}
 }
 

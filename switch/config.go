@@ -20,6 +20,7 @@ type Config struct {
 	SecurityGroups []SecurityGroup
 	NetworkACLs    []NetworkACL
 	PrefixLists    []PrefixList
+	RouteTables    []RouteTable
 	Instances      []Instance
 	Conntrack      Conntrack
 	Quotas         Quotas
@@ -140,6 +141,49 @@ type PrefixList struct {
 	Name  string
 	CIDRs []netip.Prefix
 	Origin
+}
+
+// A RouteTable says where the packets that leave a subnet's instances for the
+// router go (SEM 5.2). The table "main" serves every subnet that names none.
+type RouteTable struct {
+	Name   string
+	Routes []Route // besides the local routes, one for each block of the VPC, that every table has
+	Origin
+}
+
+// A Route sends packets to a block to a target. The longest block that matches
+// decides (SEM 5.3).
+type Route struct {
+	Destination netip.Prefix
+	Target      Target
+	Origin
+}
+
+// A TargetKind says where a route leads.
+type TargetKind uint8
+
+const (
+	TargetLocal     TargetKind = iota // to the interface that has the address
+	TargetBlackhole                   // nowhere: the packet is dropped
+	TargetInstance                    // to the interface of the instance Name, which forwards
+)
+
+// A Target is where a route leads. It is comparable.
+type Target struct {
+	Kind TargetKind
+	Name string // valid iff Kind is TargetInstance
+}
+
+// String returns the target as the file writes it: "local", "blackhole" or the
+// instance's name.
+func (t Target) String() string {
+	switch t.Kind {
+	case TargetLocal:
+		return "local"
+	case TargetBlackhole:
+		return "blackhole"
+	}
+	return t.Name
 }
 
 // A Kind is how an instance is attached to the switch.

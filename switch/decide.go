@@ -33,7 +33,6 @@ type hop struct {
 	emitter *eni             // who put the packet into the fabric
 	groups  []filter.GroupID // the emitter's, for group references; none if it does not own the source address (SEM 1.4)
 	out     *eni             // the next interface
-	crosses bool             // the packet leaves the emitter's subnet
 }
 
 // decide returns the interface that the packet goes to, or why it is dropped.
@@ -103,30 +102,25 @@ func (j *judge) egress(in *eni) (hop, policy.Reason) {
 	}
 	j.refs.egress = ref
 
-	routed := f.Dst == in.subnet.routerMAC
-	h := hop{emitter: in, crosses: routed && !in.subnet.cidr.Contains(dst)}
+	h := hop{emitter: in}
 	if in.owns(&f.Tuple.Src) {
 		h.groups = in.groups
 	}
-	if h.crosses {
-		if r := j.networkACL(in.subnet, policy.Egress, dst); r != policy.None {
-			return hop{}, r
-		}
-	}
-	if !routed {
+	if f.Dst != in.subnet.routerMAC {
 		h.out = in.subnet.neighbours[f.Dst]
 		j.record(Step{Check: CheckRoute, Where: in.subnet.name, Verdict: policy.Allow, Words: "on-link"})
 		return h, policy.None
 	}
-	block, r := j.plane.route(dst)
-	if r == policy.None {
-		if h.out = owner; owner == nil {
-			r = policy.Unassigned
+	// The route is looked up first, as it tells whether the packet leaves the
+	// subnet at all, but the network ACL's verdict comes before it.
+	taken, out, r := j.plane.route(in, &f.Tuple.Dst)
+	h.out = out
+	if out == nil && r != policy.Hairpin && !in.subnet.contains(dst) || out != nil && out.subnet != in.subnet {
+		if r := j.networkACL(in.subnet, policy.Egress, dst); r != policy.None {
+			return hop{}, r
 		}
 	}
-	if j.trace != nil {
-		j.record(Step{Check: CheckRoute, Where: in.subnet.name, Verdict: verdict(r), Reason: r, Words: "local " + block.String()})
-	}
+	j.recordRoute(in.subnet, taken, r)
 	return h, r
 }
 
@@ -135,7 +129,7 @@ func (j *judge) egress(in *eni) (hop, policy.Reason) {
 func (j *judge) ingress(h *hop) policy.Reason {
 	f, out := j.frame, h.out
 	src := f.Tuple.Src.Netip()
-	if h.crosses {
+	if out.subnet != h.emitter.subnet {
 		if r := j.networkACL(out.subnet, policy.Ingress, src); r != policy.None {
 			return r
 		}

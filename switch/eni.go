@@ -46,7 +46,12 @@ type subnet struct {
 	acl        *nacl.Table
 	aclName    string
 	neighbours map[wire.MAC]*eni
+	routes     *routeTable
+	onLink     route // of packets that do not leave the subnet
 }
+
+// contains reports whether an address is one of the subnet's.
+func (s *subnet) contains(a netip.Addr) bool { return s.cidr.Contains(a) }
 
 // owns reports whether a is one of the interface's own addresses.
 func (e *eni) owns(a *wire.Addr) bool {

@@ -1,10 +1,6 @@
 package vswitch
 
-import (
-	"net/netip"
-
-	"vswitch/internal/wire"
-)
+import "vswitch/internal/wire"
 
 // A plane is a compiled configuration: immutable, complete, and all that a frame
 // is judged by. Publishing a new plane changes the rules for the next burst, as
@@ -20,7 +16,6 @@ type plane struct {
 	byName    map[string]*eni
 	byAddress map[wire.Addr]*eni
 	subnets   map[string]*subnet
-	local     []netip.Prefix       // the blocks of the VPC: the "local" routes
 	routers   map[wire.Addr]bool   // the router's address in every subnet
 	services  map[wire.Addr]bool   // addresses of platform services inside the VPC's blocks
 	rules     map[string]ruleWords // security-group rules by id, for traces

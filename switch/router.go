@@ -2,18 +2,76 @@ package vswitch
 
 import (
 	"net/netip"
+	"slices"
 
 	"vswitch/internal/policy"
+	"vswitch/internal/wire"
 )
 
-// route returns the block of the route that a packet to dst takes. Every subnet
-// has the same table so far: the local routes, one for each block of the VPC
-// (SEM 5.2). A packet that no route matches is dropped silently (SEM 5.3).
-func (p *plane) route(dst netip.Addr) (netip.Prefix, policy.Reason) {
-	for _, block := range p.local {
-		if block.Contains(dst) {
-			return block, policy.None
+// A routeTable is the running counterpart of RouteTable: the local routes
+// included, the longest block first, so that the first that matches decides.
+// There are few routes, and only the first packet of a flow asks.
+type routeTable struct {
+	name   string
+	routes []route
+}
+
+type route struct {
+	block  netip.Prefix
+	target Target
+	via    *eni // valid iff target is an instance
+	origin Origin
+}
+
+// compileRoutes compiles a table. A route for a block of the VPC replaces the
+// local one (SEM 5.2). The targets are resolved with the interfaces.
+func compileRoutes(t *RouteTable, local []netip.Prefix) *routeTable {
+	table := &routeTable{name: t.Name}
+	for _, r := range t.Routes {
+		table.routes = append(table.routes, route{block: r.Destination, target: r.Target, origin: r.Origin})
+	}
+	for _, block := range local {
+		if !slices.ContainsFunc(t.Routes, func(r Route) bool { return r.Destination == block }) {
+			table.routes = append(table.routes, route{block: block})
 		}
 	}
-	return netip.Prefix{}, policy.NoRoute
+	slices.SortStableFunc(table.routes, func(a, b route) int { return b.block.Bits() - a.block.Bits() })
+	return table
+}
+
+// lookup returns the route to an address, or nil.
+func (t *routeTable) lookup(dst netip.Addr) *route {
+	for i := range t.routes {
+		if t.routes[i].block.Contains(dst) {
+			return &t.routes[i]
+		}
+	}
+	return nil
+}
+
+// route returns the route that a packet from an interface takes, and the
+// interface it leads to, which is never the same. A packet to an address of the subnet itself stays
+// there, whatever the routes: traffic inside a subnet cannot be sent through an
+// appliance (SEM 4.2). A packet that no route matches, or that a blackhole takes,
+// is dropped silently (SEM 5.3).
+func (p *plane) route(in *eni, dst *wire.Addr) (*route, *eni, policy.Reason) {
+	addr, s := dst.Netip(), in.subnet
+	r := s.routes.lookup(addr)
+	if s.contains(addr) {
+		r = &s.onLink
+	}
+	switch {
+	case r == nil:
+		return nil, nil, policy.NoRoute
+	case r.target.Kind == TargetBlackhole:
+		return r, nil, policy.Blackhole
+	case r.target.Kind == TargetInstance && r.via == in:
+		return r, nil, policy.Hairpin
+	case r.target.Kind == TargetInstance:
+		return r, r.via, policy.None
+	}
+	if owner := p.byAddress[*dst]; owner != nil {
+		return r, owner, policy.None
+	}
+	return r, nil, policy.Unassigned
 }

@@ -2,9 +2,11 @@ package vswitch_test
 
 import (
 	"bufio"
+	"net/netip"
 	"os"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -22,6 +24,10 @@ import (
 //	acl B custom                        a network ACL of its own for subnet B, without rules
 //	acl B in 100 allow tcp 22 0.0.0.0/0 a rule of it
 //	conntrack b1 udp=60s                a timeout of an instance (tcp_established, udp, udp_stream)
+//	route A 10.0.2.0/24 m1              a route of a table of its own for subnet A, to an instance or "blackhole"
+//	check m1 off                        no source/dest check
+//	address a1 10.0.1.50                a secondary address
+//	prefixes 1 10.0.1.10/32 ...         the entries of prefix list pl-1
 //	vpc strict                          or: loose, nitrov6, max=10
 //	wait 29s                            the clock goes on
 //	a1:40000 > b1:22 tcp S => b1        a1 sends; b1 gets it, to the byte
@@ -125,6 +131,17 @@ func (v *vpc) run(line string) {
 		v.groups(words[1], words[2:])
 	case "acl":
 		v.acl(words[1], words[2:])
+	case "route":
+		v.route(words[1], words[2], words[3])
+	case "check":
+		v.dirty = true
+		v.config.Instance(words[1]).DisableSourceDestCheck = words[2] == "off"
+	case "address":
+		v.dirty = true
+		in := v.config.Instance(words[1])
+		in.ExtraIPs = append(slices.Clone(in.ExtraIPs), netip.MustParseAddr(words[2]))
+	case "prefixes":
+		v.prefixes(words[1], words[2:])
 	case "conntrack":
 		v.timeouts(words[1], words[2:])
 	case "vpc":

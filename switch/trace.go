@@ -44,6 +44,18 @@ func (j *judge) record(s Step) {
 	}
 }
 
+// recordRoute adds the step of a routing decision; r is nil if no route matches.
+func (j *judge) recordRoute(s *subnet, r *route, reason policy.Reason) {
+	if j.trace == nil {
+		return
+	}
+	step := Step{Check: CheckRoute, Where: s.routes.name, Verdict: verdict(reason), Reason: reason, Words: "no route"}
+	if r != nil {
+		step.Words, step.Origin = r.target.String()+" "+r.block.String(), r.origin
+	}
+	j.record(step)
+}
+
 // aclStep returns the step of a network ACL's decision.
 func (p *plane) aclStep(s *subnet, d policy.Direction, e *nacl.Entry, r policy.Reason) Step {
 	step := Step{Check: CheckNetworkACL, Direction: d, Where: s.aclName, Verdict: verdict(r), Reason: r, Rule: "*"}

@@ -54,6 +54,7 @@ func (c *Config) Validate() []Problem {
 	v.checkVPC()
 	v.checkSubnets()
 	v.checkPrefixLists()
+	v.checkRouteTables()
 	v.checkSecurityGroups()
 	v.checkNetworkACLs()
 	v.checkInstances()
@@ -82,6 +83,7 @@ type validator struct {
 	groups    named[SecurityGroup]
 	acls      named[NetworkACL]
 	lists     named[PrefixList]
+	tables    named[RouteTable]
 	instances named[Instance]
 
 	// weights is what each group counts towards the quota of an interface.
@@ -124,11 +126,15 @@ func newValidator(c *Config) *validator {
 	for i := range c.PrefixLists {
 		v.lists.add(c.PrefixLists[i].Name, &c.PrefixLists[i])
 	}
+	for i := range c.RouteTables {
+		v.tables.add(c.RouteTables[i].Name, &c.RouteTables[i])
+	}
 	for i := range c.Instances {
 		v.instances.add(c.Instances[i].Name, &c.Instances[i])
 	}
 	v.groups.add(defaultName, nil)
 	v.acls.add(defaultName, nil)
+	v.tables.add(mainRouteTable, nil)
 	return v
 }
 

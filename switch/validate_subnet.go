@@ -178,8 +178,9 @@ func (v *validator) checkSubnets() {
 			v.problem(at.path("nacl"), "no network ACL %q", s.NetworkACL)
 			v.hintNearest(s.NetworkACL, v.acls.order)
 		}
-		if s.RouteTable != "" && s.RouteTable != mainRouteTable {
-			v.problem(at.path("route"), "this version has no route table but %q", mainRouteTable)
+		if s.RouteTable != "" && !v.tables.has(s.RouteTable) {
+			v.problem(at.path("route"), "no route table %q", s.RouteTable)
+			v.hintNearest(s.RouteTable, v.tables.order)
 		}
 	}
 	v.checkOverlaps(blocks)

@@ -454,6 +454,35 @@ func (v *vpc) acl(subnet string, words []string) {
 	*list = append(slices.Clone(*list), e)
 }
 
+func (v *vpc) route(subnet, destination, target string) {
+	v.t.Helper()
+	v.dirty = true
+	name := "rtb-" + subnet
+	v.config.Subnet(subnet).RouteTable = name
+	at := slices.IndexFunc(v.config.RouteTables, func(t vswitch.RouteTable) bool { return t.Name == name })
+	v.config.RouteTables = slices.Clone(v.config.RouteTables)
+	if at < 0 {
+		at = len(v.config.RouteTables)
+		v.config.RouteTables = append(v.config.RouteTables, vswitch.RouteTable{Name: name})
+	}
+	r := vswitch.Route{Destination: netip.MustParsePrefix(destination), Target: vswitch.Target{Kind: vswitch.TargetInstance, Name: target}}
+	if target == "blackhole" {
+		r.Target = vswitch.Target{Kind: vswitch.TargetBlackhole}
+	}
+	t := &v.config.RouteTables[at]
+	t.Routes = append(slices.Clone(t.Routes), r)
+}
+
+func (v *vpc) prefixes(list string, entries []string) {
+	v.dirty = true
+	l := vswitch.PrefixList{Name: list}
+	for _, e := range entries {
+		l.CIDRs = append(l.CIDRs, netip.MustParsePrefix(e))
+	}
+	v.config.PrefixLists = slices.DeleteFunc(slices.Clone(v.config.PrefixLists), func(old vswitch.PrefixList) bool { return old.Name == list })
+	v.config.PrefixLists = append(v.config.PrefixLists, l)
+}
+
 func (v *vpc) timeouts(instance string, words []string) {
 	v.t.Helper()
 	v.dirty = true

@@ -156,6 +156,12 @@ func dump(c *vswitch.Config) string {
 	for _, l := range c.PrefixLists {
 		line(l.Origin, "prefix_list %q %v", l.Name, l.CIDRs)
 	}
+	for _, t := range c.RouteTables {
+		line(t.Origin, "route %q", t.Name)
+		for _, r := range t.Routes {
+			line(r.Origin, "  %s -> %s", r.Destination, r.Target)
+		}
+	}
 	for _, in := range c.Instances {
 		line(in.Origin, "instance %q %s%s%s%s%s%s%s%s%s%s%s", in.Name, in.Subnet, field("ip", in.IP), field("ip6", in.IP6), field("extra_ips", in.ExtraIPs),
 			field("sg", in.SecurityGroups), field("kind", in.Kind), field("run", in.Run), field("namespace", in.Namespace), field("ifname", in.Interface),

@@ -1,13 +1,15 @@
 package config
 
 import (
+	"net/netip"
+
 	vswitch "vswitch/switch"
 )
 
 // laterTables are the tables that the file format knows and this version does
 // not have.
 var laterTables = map[string]bool{
-	"igw": true, "nat": true, "route": true, "external": true, "flow_log": true, "mirror": true, "link": true, "api": true,
+	"igw": true, "nat": true, "external": true, "flow_log": true, "mirror": true, "link": true, "api": true,
 }
 
 // config decodes the whole file.
@@ -24,6 +26,7 @@ func (d *decoder) config(root *node, values map[string]any) vswitch.Config {
 	c.SecurityGroups = objects(&t, "security_group", d.securityGroup)
 	c.NetworkACLs = objects(&t, "nacl", d.networkACL)
 	c.PrefixLists = objects(&t, "prefix_list", d.prefixList)
+	c.RouteTables = objects(&t, "route", d.routeTable)
 	c.Instances = objects(&t, "instance", d.instance)
 	if value, n, ok := t.value("conntrack"); ok {
 		c.Conntrack = d.conntrack(n, value)
@@ -125,6 +128,32 @@ func (d *decoder) subnet(name string, t *tableReader) vswitch.Subnet {
 // prefixList decodes one [prefix_list.NAME].
 func (d *decoder) prefixList(name string, t *tableReader) vswitch.PrefixList {
 	return vswitch.PrefixList{Name: name, CIDRs: t.prefixes("cidrs"), Origin: d.origin(t.at)}
+}
+
+// routeTable decodes one [route.NAME]: its keys are destinations, and its values
+// where they lead.
+func (d *decoder) routeTable(name string, t *tableReader) vswitch.RouteTable {
+	table := vswitch.RouteTable{Name: name, Origin: d.origin(t.at)}
+	for _, n := range t.at.children {
+		target := t.text(n.key)
+		r := vswitch.Route{Target: vswitch.Target{Kind: vswitch.TargetInstance, Name: target}, Origin: d.origin(n)}
+		switch target {
+		case "":
+			continue
+		case "local":
+			r.Target = vswitch.Target{Kind: vswitch.TargetLocal}
+		case "blackhole":
+			r.Target = vswitch.Target{Kind: vswitch.TargetBlackhole}
+		}
+		destination, err := netip.ParsePrefix(n.key)
+		if err != nil {
+			d.errorAt(n, "", "want a CIDR block as the destination, got %q", n.key)
+			continue
+		}
+		r.Destination = destination
+		table.Routes = append(table.Routes, r)
+	}
+	return table
 }
 
 // instance decodes one [instance.NAME].

@@ -48,6 +48,7 @@ const (
 	EgressAllowance   // the sender's connection allowance is used up
 	NACLEgress        // the network ACL of the sender's subnet denies it outbound
 	NoRoute           // no route to the destination
+	Blackhole         // the route to the destination leads nowhere
 	Unassigned        // the destination is inside the VPC, but no network interface has it
 	NACLIngress       // the network ACL of the receiver's subnet denies it inbound
 	DestinationCheck  // the destination address is not one of the receiving network interface
@@ -106,6 +107,7 @@ var reasons = [NumReasons]struct{ name, sentence string }{
 	EgressAllowance:   {"CONNTRACK_ALLOWANCE_EGRESS", "the sender's connection tracking allowance is exceeded"},
 	NACLEgress:        {"NACL_EGRESS", "the network ACL of the sender's subnet denies it outbound"},
 	NoRoute:           {"NO_ROUTE", "the route table of the subnet has no route to the destination"},
+	Blackhole:         {"BLACKHOLE", "the route to the destination leads nowhere"},
 	Unassigned:        {"UNASSIGNED_ADDRESS", "no network interface of the VPC has the destination address"},
 	NACLIngress:       {"NACL_INGRESS", "the network ACL of the receiver's subnet denies it inbound"},
 	DestinationCheck:  {"DESTINATION_CHECK", "the destination address is not one of the receiving instance (source/dest check)"},
