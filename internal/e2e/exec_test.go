@@ -124,5 +124,5 @@ func TestRunWritesLogs(t *testing.T) {
 		log := l.must("logs", "bob")
 		return strings.Contains(log, "to stdout\n") && strings.Contains(log, "to stderr\n")
 	})
-	eventually(t, "bob serves", func() bool { return l.dial("alice", "tcp", "10.8.0.11:9000") == "connected" })
+	l.awaitRun()
 }

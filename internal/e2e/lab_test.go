@@ -21,7 +21,7 @@ import (
 
 // commandTimeout bounds every command of the tests: the longest takes a few
 // seconds, so whoever reaches it hangs.
-const commandTimeout = 60 * time.Second
+const commandTimeout = 20 * time.Second
 
 // A lab is one VPC under test: a folder with a vpc.toml, and what `vswitch up`
 // has made of it. Its name is its own, so that labs neither meet each other nor
@@ -56,7 +56,11 @@ func newLab(t *testing.T, config string) *lab {
 		if t.Failed() {
 			l.dump()
 		}
-		l.try("down")
+		if r := l.try("down"); r.code != 0 {
+			t.Errorf("want exit code 0:\n%v", r)
+			l.crash()
+			l.try("down")
+		}
 		l.gone()
 	})
 	return l
@@ -274,6 +278,18 @@ func (l *lab) gone() {
 
 // stateDir is where root's switch keeps its socket, log and journal.
 func (l *lab) stateDir() string { return "/run/vswitch/" + l.name }
+
+// crash kills whatever works on the lab's file, so that what a broken switch
+// holds can be taken down nevertheless.
+func (l *lab) crash() {
+	l.t.Helper()
+	for _, p := range processes() {
+		if strings.Contains(p.command, l.file) {
+			syscall.Kill(p.pid, syscall.SIGKILL)
+			eventually(l.t, "killed "+p.command, func() bool { return !alive(p.pid) })
+		}
+	}
+}
 
 // dump writes to the test's log what helps to understand a failure.
 func (l *lab) dump() {

@@ -116,6 +116,12 @@ func (l *lab) kill() {
 const withRun = oneSubnet + `run    = "exec vswitch serve tcp/9000"
 `
 
+// awaitRun waits until bob's command serves: `up` does not wait for it.
+func (l *lab) awaitRun() {
+	l.t.Helper()
+	eventually(l.t, "bob serves", func() bool { return l.dial("alice", "tcp", "10.8.0.11:9000") == "connected" })
+}
+
 // running returns the processes in the namespace of an instance.
 func (l *lab) running(instance string) []process {
 	l.t.Helper()
@@ -125,9 +131,7 @@ func (l *lab) running(instance string) []process {
 func TestDownAfterACrashRemovesEverything(t *testing.T) {
 	t.Parallel()
 	l := startLab(t, withRun)
-	if len(l.running("bob")) == 0 {
-		t.Error("bob's command does not run")
-	}
+	l.awaitRun()
 	l.kill()
 	if len(l.namespaces()) != 2 {
 		t.Errorf("namespaces after the crash: %v, want 2: they carry what the next up adopts", l.namespaces())
@@ -141,6 +145,7 @@ func TestDownAfterACrashRemovesEverything(t *testing.T) {
 func TestUpAfterACrashAdopts(t *testing.T) {
 	t.Parallel()
 	l := startLab(t, withRun+carol)
+	l.awaitRun()
 	l.start("carol", "serve", ":9000")
 	namespaces, commands := l.namespaces(), l.running("bob")
 	l.kill()
