@@ -1,7 +1,7 @@
 package conntrack
 
 import (
-	"bytes"
+	"encoding/binary"
 	"time"
 	"unsafe"
 
@@ -17,14 +17,14 @@ type record struct {
 	low, high         wire.Addr // the ends' addresses; (low, lowPort) < (high, highPort)
 	lowPort, highPort uint16
 	protocol          uint8
-	flags             recordFlags
 	state             State
-	class             class
+	opened            endpoint // the end that opened the connection
+	place             uint8    // in the interface's wheel
 	eni               uint32
-	version           uint32 // of the slot; a new one with every connection
+	version           uint32 // of the connection; 0 while the slot is free
 	chain             uint32 // the next slot of the bucket, or of the free list
-	prev, next        uint32 // neighbours in the expiry queue
-	expires           uint32 // in ticks
+	prev, next        uint32 // neighbours in the wheel's place
+	expires           uint32 // the first tick at which the connection is gone
 	tcp               tcp    // valid iff protocol is TCP
 }
 
@@ -33,22 +33,18 @@ const recordSize = 96
 
 var _ [recordSize]byte = [unsafe.Sizeof(record{})]byte{}
 
-// recordFlags are what a record knows besides its state.
-type recordFlags uint8
-
-const (
-	openerHigh recordFlags = 1 << iota // the high end opened the connection
-	touched                            // expires was moved since the record was queued
-)
-
-// tick is the unit of expires: 2^26 ns, 67 ms. A connection may outlive its
-// timeout by up to two of them, and never falls short of it.
+// tickShift makes the unit of time for deadlines, the tick: 2^26 ns, 67 ms. Ticks
+// are numbered modulo 2^32, which is nine years, and compared by before.
 const tickShift = 26
 
 func ticks(now int64) uint32 { return uint32(now >> tickShift) }
 
-// deadline returns the tick at which a connection used now idles out.
+// deadline returns the first tick at which a connection used now is gone. That
+// is never before the timeout, and less than a tick after it.
 func deadline(now int64, timeout time.Duration) uint32 { return ticks(now+int64(timeout)) + 1 }
+
+// gone reports whether a connection has idled out.
+func (r *record) gone(now int64) bool { return !before(ticks(now), r.expires) }
 
 // An endpoint names one end of a connection: 0 is the low one, 1 the high one.
 type endpoint uint8
@@ -58,8 +54,8 @@ const (
 	highEnd endpoint = 1
 )
 
-// opener returns the end that opened the connection.
-func (r *record) opener() endpoint { return endpoint(r.flags & openerHigh) }
+// other returns the opposite end.
+func (e endpoint) other() endpoint { return e ^ 1 }
 
 // sender returns the end that sent a packet of tuple t, which is one of the
 // record's two.
@@ -75,10 +71,15 @@ func (r *record) matches(k *key) bool {
 	return r.lowPort == k.lowPort && r.highPort == k.highPort && r.eni == k.eni && r.protocol == k.protocol && r.low == k.low && r.high == k.high
 }
 
+// key returns what the connection is found by.
+func (r *record) key() key {
+	return key{r.low, r.high, r.lowPort, r.highPort, r.protocol, r.eni}
+}
+
 // tuple returns the flow as its opener sees it.
 func (r *record) tuple() wire.FiveTuple {
 	t := wire.FiveTuple{Src: r.low, Dst: r.high, SrcPort: r.lowPort, DstPort: r.highPort, Protocol: r.protocol}
-	if r.opener() == highEnd {
+	if r.opened == highEnd {
 		return t.Reverse()
 	}
 	return t
@@ -94,11 +95,19 @@ type key struct {
 
 // keyOf returns the key of a packet's connection, and which end sent the packet.
 func keyOf(eni uint32, t *wire.FiveTuple) (key, endpoint) {
-	order := bytes.Compare(t.Src[:], t.Dst[:])
-	if order < 0 || order == 0 && t.SrcPort <= t.DstPort {
+	if before := addrBefore(&t.Src, &t.Dst); before || t.Src == t.Dst && t.SrcPort <= t.DstPort {
 		return key{t.Src, t.Dst, t.SrcPort, t.DstPort, t.Protocol, eni}, lowEnd
 	}
 	return key{t.Dst, t.Src, t.DstPort, t.SrcPort, t.Protocol, eni}, highEnd
+}
+
+// addrBefore reports whether a is a lower address than b.
+func addrBefore(a, b *wire.Addr) bool {
+	x, y := binary.BigEndian.Uint64(a[:8]), binary.BigEndian.Uint64(b[:8])
+	if x == y {
+		x, y = binary.BigEndian.Uint64(a[8:]), binary.BigEndian.Uint64(b[8:])
+	}
+	return x < y
 }
 
 // isTCP reports whether the record follows a TCP connection.
@@ -106,3 +115,16 @@ func (r *record) isTCP() bool { return policy.Protocol(r.protocol) == policy.TCP
 
 // isICMP reports whether the record is an ICMP or ICMPv6 exchange.
 func (r *record) isICMP() bool { return policy.Protocol(r.protocol).HasTypes() }
+
+// exchange returns the state that a packet from the given end leads to, for
+// protocols without states of their own. A single request and its answer are not
+// a stream; a second request is (SEM 2.3).
+func (r *record) exchange(from endpoint) State {
+	switch {
+	case r.state == Unreplied && from != r.opened:
+		return Replied
+	case r.state == Replied && from == r.opened && !r.isICMP():
+		return Stream
+	}
+	return r.state
+}

@@ -8,13 +8,15 @@ import "time"
 //	             may answer SYN-ACK, SYN (simultaneous open), RST, or a challenge
 //	             ACK of a connection it still remembers. No data passes.
 //	SynReceived  SYN-ACK, or a SYN from both ends. Segments inside the window pass;
-//	             the opener's next acknowledgement establishes.
+//	             the opener's next acknowledgement of the other's SYN establishes.
 //	Established  segments inside the window pass and refresh the timeout. A SYN
-//	             passes without effect: the peer may have rebooted.
+//	             passes without effect: the peer may have rebooted. The SYN-ACK that
+//	             answers it begins a new connection in SynReceived.
 //	Closing      a FIN passed. As Established, with the closing timeout, so that a
 //	             half-closed connection lives as long as it is used.
-//	Closed       both FINs were acknowledged. Late acknowledgements and repeated
-//	             FINs pass and refresh nothing; a SYN begins a new connection;
+//	Closed       both FINs were acknowledged, or one end has reset and the other may
+//	             not have noticed. What repeats the old connection's last words
+//	             passes and refreshes nothing; a SYN begins a new connection;
 //	             nothing else passes.
 //	Unreplied    UDP, or ICMP echo: nothing came back yet.
 //	Replied      UDP: one answer came back. ICMP: at least one.
@@ -88,56 +90,23 @@ func (l Limits) complete() Limits {
 	return l
 }
 
-// A class is a set of states with one timeout. Connections of a class wait for
-// their expiry in one queue per interface.
-type class uint8
-
-const (
-	classSyn class = iota
-	classEstablished
-	classClosing
-	classUDP
-	classStream
-	classICMP
-	classOther
-	numClasses
-)
-
-// classOf returns the class of a connection.
-func classOf(s State, icmp bool) class {
+// timeout returns how long a connection in state s may be idle. Unreplied and
+// Replied are states of UDP and of ICMP, which icmp tells apart.
+func (l *Limits) timeout(s State, icmp bool) time.Duration {
 	switch s {
 	case SynSent, SynReceived:
-		return classSyn
+		return synTimeout
 	case Established:
-		return classEstablished
+		return l.TCPEstablished
 	case Closing, Closed:
-		return classClosing
+		return closingTimeout
 	case Stream:
-		return classStream
+		return l.UDPStream
 	case Active:
-		return classOther
+		return otherProtocols
 	}
 	if icmp {
-		return classICMP
-	}
-	return classUDP
-}
-
-// timeout returns the idle timeout of a class.
-func (l *Limits) timeout(c class) time.Duration {
-	switch c {
-	case classSyn:
-		return synTimeout
-	case classEstablished:
-		return l.TCPEstablished
-	case classClosing:
-		return closingTimeout
-	case classUDP:
-		return l.UDP
-	case classStream:
-		return l.UDPStream
-	case classICMP:
 		return icmpTimeout
 	}
-	return otherProtocols
+	return l.UDP
 }

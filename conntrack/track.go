@@ -21,31 +21,30 @@ func (t *Tracker) Track(eni uint32, f *wire.Frame, now int64) (Outcome, Ref, pol
 	k, from := keyOf(eni, &f.Tuple)
 	slot := t.find(&k, now)
 	if slot == 0 {
-		return t.unknown(eni, f)
+		outcome, r := t.unknown(eni, f)
+		return outcome, Ref{}, r
 	}
 	r := &t.records[slot]
-	res := pass
-	state := r.state
-	if r.isTCP() {
-		res, state = r.tcp.step(r.state, r.opener(), from, &f.TCP)
-	} else {
-		state = r.exchange(from)
-	}
 	ref := Ref{slot, r.version}
+	if !r.isTCP() {
+		t.touch(slot, r.exchange(from), now)
+		return Tracked, ref, policy.None
+	}
+	res, state := r.tcp.step(r.state, r.opened, from, &f.TCP)
 	switch res {
 	case pass:
 		t.touch(slot, state, now)
-	case ignore:
-	case remove:
+	case reopen:
+		r.opened = from.other()
+		t.touch(slot, state, now)
+	case remove, fresh:
 		t.release(slot)
-		ref = Ref{}
-	case fresh:
-		t.release(slot)
-		return NewFlow, Ref{}, policy.None
-	default:
-		return Refused, Ref{}, reasonOf(res)
 	}
-	return Tracked, ref, policy.None
+	outcome, reason := outcomeOf(res)
+	if outcome != Tracked {
+		ref = Ref{}
+	}
+	return outcome, ref, reason
 }
 
 // Peek returns what Track would, without any effect.
@@ -53,40 +52,50 @@ func (t *Tracker) Peek(eni uint32, f *wire.Frame, now int64) (Outcome, policy.Re
 	k, from := keyOf(eni, &f.Tuple)
 	slot := t.find(&k, now)
 	if slot == 0 {
-		outcome, _, reason := t.unknown(eni, f)
-		return outcome, reason
+		return t.unknown(eni, f)
 	}
-	r := t.records[slot] // a copy
-	res := pass
-	if r.isTCP() {
-		res, _ = r.tcp.step(r.state, r.opener(), from, &f.TCP)
-	}
-	switch res {
-	case pass, ignore, remove:
+	r := &t.records[slot]
+	if !r.isTCP() {
 		return Tracked, policy.None
+	}
+	connection := r.tcp // a copy
+	res, _ := connection.step(r.state, r.opened, from, &f.TCP)
+	return outcomeOf(res)
+}
+
+// outcomeOf returns what a result means for the packet.
+func outcomeOf(res result) (Outcome, policy.Reason) {
+	switch res {
 	case fresh:
 		return NewFlow, policy.None
+	case outside:
+		return Refused, policy.ConntrackWindow
+	case unfitting:
+		return Refused, policy.ConntrackState
+	case late:
+		return Refused, policy.ConntrackClosed
 	}
-	return Refused, reasonOf(res)
+	return Tracked, policy.None // pass, ignore, remove, reopen
 }
 
 // unknown judges a packet without a connection: new, unless only a SYN may open
 // one.
-func (t *Tracker) unknown(eni uint32, f *wire.Frame) (Outcome, Ref, policy.Reason) {
-	if t.interfaces[eni].limits.Strict && policy.Protocol(f.Tuple.Protocol) == policy.TCP &&
+func (t *Tracker) unknown(eni uint32, f *wire.Frame) (Outcome, policy.Reason) {
+	n := t.configured(eni)
+	if n != nil && n.limits.Strict && policy.Protocol(f.Tuple.Protocol) == policy.TCP &&
 		f.TCP.Flags&(wire.SYN|wire.ACK|wire.RST|wire.FIN) != wire.SYN {
-		return Refused, Ref{}, policy.ConntrackStrict
+		return Refused, policy.ConntrackStrict
 	}
-	return NewFlow, Ref{}, policy.None
+	return NewFlow, policy.None
 }
 
 // Advance takes the next packet of a flow that a flow cache remembers into its
-// connection. It returns false, without effect, if the connection is not there
-// any more or if the packet deserves the closer look of Track: the sender then
-// goes the slow path.
+// connection, as Track would. It returns false, without effect, if the connection
+// is not there any more or if the packet deserves the closer look of Track: the
+// sender then goes the slow path.
 func (t *Tracker) Advance(ref Ref, f *wire.Frame, now int64) bool {
 	r := &t.records[ref.Slot]
-	if r.version != ref.Version || r.expires < ticks(now) {
+	if r.version != ref.Version || r.gone(now) {
 		return false
 	}
 	from := r.sender(&f.Tuple)
@@ -103,6 +112,24 @@ func (t *Tracker) Advance(ref Ref, f *wire.Frame, now int64) bool {
 	return true
 }
 
+// touch moves the deadline of a connection that was used. The wheel need not know
+// of a later one.
+func (t *Tracker) touch(slot uint32, state State, now int64) {
+	r := &t.records[slot]
+	n := &t.interfaces[r.eni]
+	r.state = state
+	expires := deadline(now, n.limits.timeout(state, r.isICMP()))
+	if expires == r.expires {
+		return
+	}
+	earlier := before(expires, r.expires)
+	r.expires = expires
+	if earlier {
+		t.unlink(&n.wheel, slot)
+		t.link(&n.wheel, slot)
+	}
+}
+
 // Related reports whether the packet that an ICMP error quotes belongs to a live
 // connection of the interface. It has no effect on it (SEM 2.6, reliability row
 // T4).
@@ -110,50 +137,4 @@ func (t *Tracker) Related(eni uint32, quoted wire.FiveTuple, now int64) bool {
 	k, _ := keyOf(eni, &quoted)
 	slot := t.find(&k, now)
 	return slot != 0 && t.records[slot].state != Closed
-}
-
-// exchange returns the state that a packet from the given end leads to, for
-// protocols without states of their own. A single request and its answer are not
-// a stream; a second request is (SEM 2.3).
-func (r *record) exchange(from endpoint) State {
-	switch {
-	case r.state == Unreplied && from != r.opener():
-		return Replied
-	case r.state == Replied && from == r.opener() && !r.isICMP():
-		return Stream
-	}
-	return r.state
-}
-
-// touch moves the deadline of a connection that was used, and its queue if the
-// new state has another timeout.
-func (t *Tracker) touch(slot uint32, state State, now int64) {
-	r := &t.records[slot]
-	n := &t.interfaces[r.eni]
-	r.state = state
-	if c := classOf(state, r.isICMP()); c != r.class {
-		t.dequeue(&n.queues[r.class], slot)
-		r.class = c
-		r.flags &^= touched
-		r.expires = deadline(now, n.limits.timeout(c))
-		t.enqueue(&n.queues[c], slot)
-		return
-	}
-	if d := deadline(now, n.limits.timeout(r.class)); d != r.expires {
-		r.expires = d
-		r.flags |= touched
-	}
-}
-
-// reasonOf returns why a result drops.
-func reasonOf(res result) policy.Reason {
-	switch res {
-	case outside:
-		return policy.ConntrackWindow
-	case unfitting:
-		return policy.ConntrackState
-	case late:
-		return policy.ConntrackClosed
-	}
-	panic("unreachable: the result does not drop")
 }

@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"math/bits"
 	"math/rand/v2"
-	"time"
 	"unsafe"
 
 	"golang.org/x/sys/unix"
@@ -15,8 +14,8 @@ import (
 
 // A Tracker holds the connections of all network interfaces that one worker
 // serves. See the package comment for who may use it. Its memory is mapped for
-// the capacity it was made with, outside the garbage collector's sight, and costs
-// nothing until it is used.
+// the capacity it was made with, outside the garbage collector's sight, costs
+// nothing until it is used, and is given back when the last connection ends.
 type Tracker struct {
 	records    []record // slot 0 is never used, so that slot 0 means none
 	buckets    []uint32 // first slot of each chain
@@ -24,31 +23,40 @@ type Tracker struct {
 	free       uint32 // head of the list of used and freed slots
 	fresh      uint32 // slots from here on were never used
 	live       int
+	version    uint32    // of the connection inserted last
 	seed       [2]uint64 // random: nobody can aim at one chain
 	interfaces []interfaceState
-	swept      int // the interface that Sweep goes on with
+	swept      int    // the interface that Sweep looked at last
+	caughtUp   uint32 // the tick at which Sweep last found nothing left to do
 }
 
 // interfaceState is what a Tracker keeps for one network interface.
 type interfaceState struct {
-	limits     Limits // completed; Max 0 means the handle is not in use
-	count      int
-	exceeded   uint64
-	queues     [numClasses]queue
-	configured bool
+	limits   Limits // completed; Max 0 means the handle is not in use
+	count    int
+	exceeded uint64
+	wheel    wheel
 }
 
 // A Ref remembers a connection: its slot, and the version that the slot had. A
-// slot that was freed and used again has another version, so that whoever kept a
-// Ref never rides another connection. The zero Ref is no connection.
+// slot that was freed has another version, so that whoever kept a Ref never rides
+// another connection, nor one that has ended. The zero Ref is no connection: what
+// it is kept for is not tracked.
 type Ref struct{ Slot, Version uint32 }
+
+// noVersion is the version of slot 0, which no Ref has.
+const noVersion = ^uint32(0)
+
+// sweepPerInsert bounds the work, in connections, of making room for a new one.
+// Only what has become due since the last Sweep is looked at.
+const sweepPerInsert = 1024
 
 // New returns a Tracker for at most capacity connections.
 func New(capacity int) (*Tracker, error) {
 	if capacity < 1 || capacity > 1<<30 {
 		return nil, fmt.Errorf("capacity %d: want 1 to %d connections", capacity, 1<<30)
 	}
-	t := &Tracker{fresh: 1, seed: [2]uint64{rand.Uint64() | 1, rand.Uint64() | 1}}
+	t := &Tracker{seed: [2]uint64{rand.Uint64() | 1, rand.Uint64() | 1}}
 	buckets := 1 << bits.Len(uint(capacity-1))
 	sizes := [2]int{(capacity + 1) * recordSize, buckets * 4}
 	for i, size := range sizes {
@@ -63,7 +71,23 @@ func New(capacity int) (*Tracker, error) {
 	// start as; Go has no other way to lay a typed slice over it.
 	t.records = unsafe.Slice((*record)(unsafe.Pointer(&t.mapped[0][0])), capacity+1)
 	t.buckets = unsafe.Slice((*uint32)(unsafe.Pointer(&t.mapped[1][0])), buckets)
+	t.clear()
 	return t, nil
+}
+
+// clear makes all slots unused. There must be no connections.
+func (t *Tracker) clear() {
+	t.free, t.fresh = 0, 1
+	t.records[0].version = noVersion
+}
+
+// trim gives the memory of a Tracker without connections back. That it may fail
+// does not matter: nothing is read from a slot before it is written.
+func (t *Tracker) trim() {
+	for _, m := range t.mapped {
+		_ = unix.Madvise(m, unix.MADV_DONTNEED)
+	}
+	t.clear()
 }
 
 // Close gives the memory back. The Tracker must not be used after it.
@@ -89,28 +113,37 @@ func (t *Tracker) Capacity() int { return len(t.records) - 1 }
 func (t *Tracker) Len() int { return t.live }
 
 // Configure sets the limits of the network interface with the given handle. New
-// timeouts hold for a connection from its next packet on.
+// timeouts hold for a connection from its next packet on. Connections beyond a
+// lowered Max stay.
 func (t *Tracker) Configure(eni uint32, l Limits) {
-	for int(eni) >= len(t.interfaces) {
-		t.interfaces = append(t.interfaces, interfaceState{})
+	if missing := int(eni) + 1 - len(t.interfaces); missing > 0 {
+		t.interfaces = append(t.interfaces, make([]interfaceState, missing)...)
 	}
 	t.interfaces[eni].limits = l.complete()
-	t.interfaces[eni].configured = true
+}
+
+// configured returns the state of a network interface, or nil if the handle is
+// not in use.
+func (t *Tracker) configured(eni uint32) *interfaceState {
+	if uint64(eni) >= uint64(len(t.interfaces)) || t.interfaces[eni].limits.Max == 0 {
+		return nil
+	}
+	return &t.interfaces[eni]
 }
 
 // Remove forgets all connections of a network interface, and its counters. The
 // handle may then be configured anew.
 func (t *Tracker) Remove(eni uint32) {
-	if int(eni) >= len(t.interfaces) {
+	n := t.configured(eni)
+	if n == nil {
 		return
 	}
-	n := &t.interfaces[eni]
-	for c := range n.queues {
-		for n.queues[c].head != 0 {
-			t.release(n.queues[c].head)
+	for place := range n.wheel.heads {
+		for n.wheel.heads[place] != 0 {
+			t.release(n.wheel.heads[place])
 		}
 	}
-	t.interfaces[eni] = interfaceState{}
+	*n = interfaceState{}
 }
 
 // Usage is the state of an interface's allowance (SEM 2.5).
@@ -122,10 +155,10 @@ type Usage struct {
 
 // Usage returns the state of an interface's allowance.
 func (t *Tracker) Usage(eni uint32) Usage {
-	if int(eni) >= len(t.interfaces) {
+	n := t.configured(eni)
+	if n == nil {
 		return Usage{}
 	}
-	n := &t.interfaces[eni]
 	return Usage{Tracked: n.count, Max: n.limits.Max, Exceeded: n.exceeded}
 }
 
@@ -141,18 +174,24 @@ func (t *Tracker) hash(k *key) *uint32 {
 	return &t.buckets[(hi^lo)&uint64(len(t.buckets)-1)]
 }
 
-// find returns the slot of a live connection, or 0. One that has idled out is
-// absent.
-func (t *Tracker) find(k *key, now int64) uint32 {
+// lookup returns the slot of a connection, whether it has idled out or not, or 0.
+func (t *Tracker) lookup(k *key) uint32 {
 	for slot := *t.hash(k); slot != 0; slot = t.records[slot].chain {
-		if r := &t.records[slot]; r.matches(k) {
-			if r.expires < ticks(now) {
-				return 0
-			}
+		if t.records[slot].matches(k) {
 			return slot
 		}
 	}
 	return 0
+}
+
+// find returns the slot of a live connection, or 0. One that has idled out is
+// absent.
+func (t *Tracker) find(k *key, now int64) uint32 {
+	slot := t.lookup(k)
+	if slot != 0 && t.records[slot].gone(now) {
+		return 0
+	}
+	return slot
 }
 
 // take returns an unused slot, or 0 if there is none.
@@ -171,72 +210,66 @@ func (t *Tracker) take() uint32 {
 // release frees the connection in slot.
 func (t *Tracker) release(slot uint32) {
 	r := &t.records[slot]
-	k := key{r.low, r.high, r.lowPort, r.highPort, r.protocol, r.eni}
-	for at := t.hash(&k); ; at = &t.records[*at].chain {
-		if *at == slot {
-			*at = r.chain
-			break
-		}
+	k := r.key()
+	at := t.hash(&k)
+	for *at != slot {
+		at = &t.records[*at].chain
 	}
+	*at = r.chain
 	n := &t.interfaces[r.eni]
-	t.dequeue(&n.queues[r.class], slot)
+	t.unlink(&n.wheel, slot)
 	n.count--
 	t.live--
-	*r = record{version: r.version, chain: t.free}
+	*r = record{chain: t.free}
 	t.free = slot
 }
 
 // Insert makes the packet's flow a connection of the interface, after the rules
 // have allowed it. It returns false if the allowance or the table is used up; the
-// connections that there are stay (SEM 2.5). A TCP reset passes and makes none,
-// which the zero Ref says. There must be no live connection of the flow: Track
-// has returned NewFlow.
+// connections that there are stay (SEM 2.5). There should be no live connection
+// of the flow, because Track has returned NewFlow; if there is one, the new one
+// takes its place. A TCP reset passes and makes no connection: its Ref is one of
+// a connection that has ended.
 func (t *Tracker) Insert(eni uint32, f *wire.Frame, now int64) (Ref, bool) {
 	if isReset(f) {
-		return Ref{}, true
+		return Ref{Version: 1}, true
+	}
+	n := t.configured(eni)
+	if n == nil {
+		return Ref{}, false
 	}
 	k, from := keyOf(eni, &f.Tuple)
-	t.forget(&k)
-	n := &t.interfaces[eni]
-	if n.count >= n.limits.Max {
-		t.expire(n, now, sweepPerInsert)
+	if slot := t.lookup(&k); slot != 0 {
+		t.release(slot)
 	}
-	slot := uint32(0)
-	if n.count < n.limits.Max {
-		if slot = t.take(); slot == 0 {
-			t.Sweep(now, sweepPerInsert)
-			slot = t.take()
-		}
-	}
+	slot := t.room(n, now)
 	if slot == 0 {
 		n.exceeded++
 		return Ref{}, false
+	}
+	if t.version++; t.version == noVersion {
+		t.version = 1
 	}
 	r := &t.records[slot]
 	bucket := t.hash(&k)
 	*r = record{
 		low: k.low, high: k.high, lowPort: k.lowPort, highPort: k.highPort, protocol: k.protocol, eni: eni,
-		version: r.version + 1, chain: *bucket,
-	}
-	if r.version == 0 {
-		r.version = 1 // the zero Ref is no connection
+		version: t.version, chain: *bucket, opened: from,
 	}
 	*bucket = slot
-	opener := from
 	switch {
 	case r.isTCP():
-		r.state, opener = r.tcp.open(from, &f.TCP)
+		r.state, r.opened = r.tcp.open(from, &f.TCP)
 	case policy.Protocol(r.protocol) == policy.UDP, r.isICMP():
 		r.state = Unreplied
 	default:
 		r.state = Active
 	}
-	if opener == highEnd {
-		r.flags |= openerHigh
+	r.expires = deadline(now, n.limits.timeout(r.state, r.isICMP()))
+	if n.count == 0 {
+		n.wheel.tick = ticks(now) // an empty wheel may stand anywhere
 	}
-	r.class = classOf(r.state, r.isICMP())
-	r.expires = deadline(now, n.limits.timeout(r.class))
-	t.enqueue(&n.queues[r.class], slot)
+	t.link(&n.wheel, slot)
 	n.count++
 	t.live++
 	return Ref{slot, r.version}, true
@@ -247,39 +280,20 @@ func isReset(f *wire.Frame) bool {
 	return policy.Protocol(f.Tuple.Protocol) == policy.TCP && f.TCP.Flags&wire.RST != 0
 }
 
-// forget frees the connection of k that has idled out and was not swept yet, if
-// there is one.
-func (t *Tracker) forget(k *key) {
-	for slot := *t.hash(k); slot != 0; slot = t.records[slot].chain {
-		if t.records[slot].matches(k) {
-			t.release(slot)
-			return
-		}
+// room returns a slot for a new connection of the interface, or 0. What has idled
+// out goes first, at the interface for its allowance and everywhere for the
+// table's capacity.
+func (t *Tracker) room(n *interfaceState, now int64) uint32 {
+	if n.count >= n.limits.Max {
+		t.expire(n, now, sweepPerInsert)
 	}
-}
-
-// A Conn is a connection as it is listed.
-type Conn struct {
-	Tuple wire.FiveTuple // as its opener sees it
-	State State
-	Left  time.Duration // until it idles out, to the second
-}
-
-// List copies connections of an interface into out: those behind the place
-// after, which is 0 at first. It returns how many it copied and the place to go
-// on from, which is 0 when there are no more.
-func (t *Tracker) List(eni, after uint32, out []Conn, now int64) (n int, next uint32) {
-	for slot := after + 1; slot < t.fresh; slot++ {
-		r := &t.records[slot]
-		if r.eni != eni || r.state == stateFree || r.expires < ticks(now) {
-			continue
-		}
-		if n == len(out) {
-			return n, slot - 1
-		}
-		left := time.Duration(int64(r.expires)<<tickShift - now)
-		out[n] = Conn{Tuple: r.tuple(), State: r.state, Left: max(left.Truncate(time.Second), 0)}
-		n++
+	if n.count >= n.limits.Max {
+		return 0
 	}
-	return n, 0
+	slot := t.take()
+	if slot == 0 {
+		t.Sweep(now, sweepPerInsert)
+		slot = t.take()
+	}
+	return slot
 }
