@@ -83,5 +83,8 @@ func (c *cli) checkJSON(full *vswitch.Config, err error) error {
 	} else {
 		result.Problems = append(result.Problems, problem{Message: c.shorten(err.Error())})
 	}
-	return errors.Join(exitCodeError(exitCode(err)), api.Encode(c.out, result))
+	if err := api.Encode(c.out, result); err != nil {
+		return err
+	}
+	return &exitError{code: exitUsage}
 }

@@ -15,7 +15,7 @@ func registerCompletion(c *cli, root *cobra.Command) {
 	files := func(*cobra.Command, []string, string) ([]string, cobra.ShellCompDirective) {
 		return []string{"toml"}, cobra.ShellCompDirectiveFilterFileExt
 	}
-	for flag, complete := range map[string]cobra.CompletionFunc{"output": formats, "file": files, "vpc": completeVPC} {
+	for flag, complete := range map[string]cobra.CompletionFunc{"output": formats, "file": files, "vpc": c.completeVPC} {
 		if err := root.RegisterFlagCompletionFunc(flag, complete); err != nil {
 			panic("unreachable: the flag " + flag + " has no completion: " + err.Error())
 		}
@@ -23,12 +23,8 @@ func registerCompletion(c *cli, root *cobra.Command) {
 }
 
 // completeVPC lists the VPCs that run here.
-func completeVPC(*cobra.Command, []string, string) ([]string, cobra.ShellCompDirective) {
-	root, err := stateRoot()
-	if err != nil {
-		return nil, cobra.ShellCompDirectiveError
-	}
-	all, err := stateDirs(root)
+func (c *cli) completeVPC(*cobra.Command, []string, string) ([]string, cobra.ShellCompDirective) {
+	all, err := stateDirs(c.root)
 	if err != nil {
 		return nil, cobra.ShellCompDirectiveError
 	}

@@ -4,12 +4,12 @@ import (
 	"context"
 	"fmt"
 	"io"
-	"strconv"
 	"time"
 
 	"github.com/spf13/cobra"
 
 	"vswitch/internal/api"
+	"vswitch/internal/policy"
 )
 
 func newConntrack(c *cli) *cobra.Command {
@@ -19,7 +19,7 @@ func newConntrack(c *cli) *cobra.Command {
 		Long:    "Show the connections that the security groups track.",
 		Example: "  vswitch conntrack ls web1",
 		GroupID: groupInspect,
-		Args:    noArgs(),
+		Args:    noCommand,
 		RunE:    func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
 	cmd.AddCommand(newConntrackList(c))
@@ -72,29 +72,24 @@ func (c *cli) conntrackList(instance string, limit int) error {
 	})
 }
 
+// icmpOf returns the protocol whose types a connection's are.
+var icmpOf = map[string]policy.Protocol{"icmp": policy.ICMP, "icmpv6": policy.ICMPv6}
+
 // writeConnections prints connections for people.
 func writeConnections(w io.Writer, list []api.Connection) error {
 	rows := [][]string{{"AT", "PROTO", "SOURCE", "DESTINATION", "STATE", "LEFT"}}
 	for _, one := range list {
 		left := time.Duration(one.TimeoutLeft * float64(time.Second)).Round(time.Second)
-		rows = append(rows, []string{
-			one.Instance, one.Protocol,
-			endpoint(one.Source, one.SourcePort, one.Protocol),
-			endpoint(one.Destination, one.DestPort, one.Protocol),
-			one.State, left.String(),
-		})
+		source, destination := one.Source, one.Destination
+		if one.SourcePort != 0 || one.DestPort != 0 {
+			source = fmt.Sprintf("%s:%d", source, one.SourcePort)
+			destination = fmt.Sprintf("%s:%d", destination, one.DestPort)
+		}
+		if m := one.ICMP; m != nil {
+			source = fmt.Sprintf("%s id %d", source, m.ID)
+			destination += " " + policy.ICMPTypeName(icmpOf[one.Protocol], int16(m.Type))
+		}
+		rows = append(rows, []string{one.Instance, one.Protocol, source, destination, one.State, left.String()})
 	}
 	return writeTable(w, "", rows)
-}
-
-// endpoint returns "10.0.1.10:443", or the address and the echo identifier for
-// ICMP, or the address alone for a protocol without ports.
-func endpoint(address string, port uint16, protocol string) string {
-	switch protocol {
-	case "tcp", "udp":
-		return address + ":" + strconv.Itoa(int(port))
-	case "icmp", "icmpv6":
-		return fmt.Sprintf("%s (id %d)", address, port)
-	}
-	return address
 }

@@ -147,6 +147,9 @@ func (d *daemon) Reload(r api.ReloadRequest) (api.ReloadReply, error) {
 	if d.stopped {
 		return api.ReloadReply{}, errStopping(d.state.vpc)
 	}
+	if r.File != "" && !samePath(r.File, d.file) {
+		return api.ReloadReply{}, anotherFile(d.state, d.file)
+	}
 	reply, err := d.reload(r)
 	if !r.DryRun {
 		d.count(err)
@@ -190,9 +193,6 @@ func (d *daemon) reloadCounts() api.Reloads {
 
 // reload is Reload. d.change is held.
 func (d *daemon) reload(r api.ReloadRequest) (api.ReloadReply, error) {
-	if r.File != "" && !samePath(r.File, d.file) {
-		return api.ReloadReply{}, anotherFile(d.state, d.file)
-	}
 	cfg, err := config.Load(d.file)
 	if err != nil {
 		return api.ReloadReply{}, &api.Error{Kind: api.KindConfiguration, Message: err.Error()}

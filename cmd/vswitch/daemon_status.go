@@ -152,18 +152,28 @@ func (d *daemon) Connections(instance string, limit int) (api.Connections, error
 	}
 	reply := api.Connections{Connections: []api.Connection{}, Total: len(all)}
 	for _, c := range all[:min(limit, len(all))] {
-		reply.Connections = append(reply.Connections, api.Connection{
-			Instance:    c.Instance,
-			Protocol:    policy.Protocol(c.Tuple.Protocol).String(),
-			Source:      c.Tuple.Src.String(),
-			SourcePort:  c.Tuple.SrcPort,
-			Destination: c.Tuple.Dst.String(),
-			DestPort:    c.Tuple.DstPort,
-			State:       c.State,
-			TimeoutLeft: c.Left.Truncate(time.Millisecond).Seconds(),
-		})
+		reply.Connections = append(reply.Connections, connection(&c))
 	}
 	return reply, nil
+}
+
+// connection returns the document of one connection.
+func connection(c *vswitch.Connection) api.Connection {
+	protocol := policy.Protocol(c.Tuple.Protocol)
+	a := api.Connection{
+		Instance:    c.Instance,
+		Protocol:    protocol.String(),
+		Source:      c.Tuple.Src.String(),
+		Destination: c.Tuple.Dst.String(),
+		State:       c.State,
+		TimeoutLeft: c.Left.Truncate(time.Millisecond).Seconds(),
+	}
+	if protocol.HasTypes() {
+		a.ICMP = &api.ICMP{Type: uint8(c.Tuple.DstPort >> 8), Code: uint8(c.Tuple.DstPort), ID: c.Tuple.SrcPort}
+	} else {
+		a.SourcePort, a.DestPort = c.Tuple.SrcPort, c.Tuple.DstPort
+	}
+	return a
 }
 
 // memory returns what this process uses. A figure that the kernel does not tell

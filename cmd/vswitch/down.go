@@ -63,7 +63,7 @@ func (c *cli) down() error {
 	for _, w := range reply.Warnings {
 		c.talk("left alone: %s", w)
 	}
-	c.talk("%s: down, %s removed", s.vpc, count(reply.Removed, "thing"))
+	c.talk("%s: down", s.vpc)
 	return nil
 }
 
@@ -84,6 +84,14 @@ func (c *cli) owns(s stateDir) error {
 	return anotherFile(s, r.File)
 }
 
+// isEnding reports whether a call to a daemon that holds its lock failed because
+// the daemon is on its way out, in good order or not.
+func isEnding(err error) bool {
+	var refused *api.Error
+	return errors.Is(err, api.ErrNotRunning) || errors.Is(err, api.ErrGone) ||
+		errors.As(err, &refused) && refused.Kind == api.KindStopping
+}
+
 // takeDown stops the daemon, or does its work if it is dead.
 func takeDown(ctx context.Context, s stateDir) (api.StopReply, error) {
 	running, err := s.runner()
@@ -92,10 +100,9 @@ func takeDown(ctx context.Context, s stateDir) (api.StopReply, error) {
 	}
 	if running != nil {
 		reply, err := api.NewClient(s.socket()).Stop(ctx)
-		var refused *api.Error
-		if err != nil && !errors.Is(err, api.ErrNotRunning) && !(errors.As(err, &refused) && refused.Kind == api.KindStopping) {
+		if err != nil && !isEnding(err) {
 			running.release()
-			return api.StopReply{}, err
+			return api.StopReply{}, running.stuck(err)
 		}
 		if err := running.await(stopDeadline); err != nil {
 			return api.StopReply{}, err

@@ -20,12 +20,6 @@ where it is. Flags of vswitch go before NAME.
 
 The exit code is 127 if there is no such command, and 126 if it may not be run.`
 
-// Exit codes of exec for a command that could not be started, those of the shell.
-const (
-	exitCannotRun = 126
-	exitNotFound  = 127
-)
-
 func newExec(c *cli) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:               "exec NAME -- CMD [ARG...]",
@@ -82,7 +76,7 @@ func enter(s stateDir, in recordInstance, argv []string) error {
 			return fmt.Errorf("environment: %w", err)
 		}
 	}
-	err = lab.Exec(in.Namespace, argv)
+	err = fmt.Errorf("instance %s: %w", in.Name, lab.Exec(in.Namespace, argv))
 	var path *fs.PathError
 	var lookup *exec.Error
 	if errors.As(err, &path) && path.Op == "exec" || errors.As(err, &lookup) {
@@ -90,9 +84,9 @@ func enter(s stateDir, in recordInstance, argv []string) error {
 		if errors.Is(err, exec.ErrNotFound) || errors.Is(err, fs.ErrNotExist) {
 			code = exitNotFound
 		}
-		return errors.Join(exitCodeError(code), fmt.Errorf("instance %s: %w", in.Name, err))
+		return &exitError{code, err}
 	}
-	return fmt.Errorf("instance %s: %w", in.Name, err)
+	return err
 }
 
 // newEnter returns the command by which package lab starts the commands of the

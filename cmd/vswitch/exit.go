@@ -12,12 +12,16 @@ import (
 
 // Exit codes of the command.
 const (
-	exitOK    = 0
-	exitError = 1
-	exitUsage = 2 // a wrong command line, an unknown name, a file with mistakes
+	exitOK      = 0
+	exitFailure = 1
+	exitUsage   = 2 // a wrong command line, an unknown name, a file with mistakes
+
+	// Those of exec for a command that could not be started, as a shell has them.
+	exitCannotRun = 126
+	exitNotFound  = 127
 )
 
-// A usageError is a mistake in the command line or in the file.
+// A usageError is a mistake in the command line.
 type usageError struct{ error }
 
 // Unwrap returns the mistake.
@@ -25,48 +29,64 @@ func (e *usageError) Unwrap() error { return e.error }
 
 func usagef(format string, args ...any) error { return &usageError{fmt.Errorf(format, args...)} }
 
-// An exitError ends the command with a code of its own, after everything to say
-// was said.
-type exitCodeError int
+// An exitError ends the command with a code of its own.
+type exitError struct {
+	code  int
+	cause error // nil if everything was said
+}
 
-// Error is for code that prints every error; report prints none for this one.
-func (e exitCodeError) Error() string { return fmt.Sprintf("exit code %d", int(e)) }
+// Error returns the cause in words.
+func (e *exitError) Error() string {
+	if e.cause == nil {
+		return fmt.Sprintf("exit code %d", e.code)
+	}
+	return e.cause.Error()
+}
+
+// Unwrap returns the cause.
+func (e *exitError) Unwrap() error { return e.cause }
 
 // exitCode returns the code for an error.
 func exitCode(err error) int {
+	var own *exitError
 	var usage *usageError
-	var code exitCodeError
-	var mistakes config.Errors
-	var invalid *vswitch.InvalidError
 	var refused *api.Error
 	switch {
 	case err == nil:
 		return exitOK
-	case errors.As(err, &code):
-		return int(code)
-	case errors.As(err, &usage), errors.As(err, &mistakes), errors.As(err, &invalid):
+	case errors.As(err, &own):
+		return own.code
+	case errors.As(err, &usage), isConfigurationError(err):
 		return exitUsage
-	case errors.As(err, &refused) && (refused.Kind == api.KindUsage || refused.Kind == api.KindConfiguration || refused.Kind == api.KindNotFound):
+	case errors.As(err, &refused) && (refused.Kind == api.KindUsage || refused.Kind == api.KindNotFound):
 		return exitUsage
-	case strings.HasPrefix(err.Error(), "unknown command ") || strings.HasPrefix(err.Error(), "unknown shorthand"):
-		return exitUsage // cobra has no type for these
 	}
-	return exitError
+	return exitFailure
+}
+
+// isConfigurationError reports whether err says what is wrong in the file.
+func isConfigurationError(err error) bool {
+	var mistakes config.Errors
+	var invalid *vswitch.InvalidError
+	var refused *api.Error
+	return errors.As(err, &mistakes) || errors.As(err, &invalid) ||
+		errors.As(err, &refused) && refused.Kind == api.KindConfiguration
 }
 
 // report prints the error of a command, if any, and returns its exit code. A
-// file's mistakes stand for themselves, one a line, so that an editor can jump
-// to them; anything else is introduced by the command's name.
+// file's mistakes stand for themselves, one a line, with the file as the user
+// wrote it, so that an editor can jump to them; anything else is introduced by
+// the command's name.
 func (c *cli) report(err error) int {
 	code := exitCode(err)
-	var said exitCodeError
-	if err == nil || errors.As(err, &said) {
+	var own *exitError
+	if err == nil || errors.As(err, &own) && own.cause == nil {
 		return code
 	}
 	text := strings.TrimRight(err.Error(), "\n")
-	var mistakes config.Errors
-	var refused *api.Error
-	if !errors.As(err, &mistakes) && !(errors.As(err, &refused) && refused.Kind == api.KindConfiguration) {
+	if isConfigurationError(err) {
+		text = c.shorten(text)
+	} else {
 		text = "vswitch: " + text
 	}
 	fmt.Fprintln(c.err, text)

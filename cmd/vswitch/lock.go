@@ -168,6 +168,14 @@ func (s stateDir) held() (bool, error) {
 // release lets go of the process.
 func (r *runner) release() { unix.Close(r.fd) }
 
+// stuck adds to the error of a call that got no answer in time what to do then.
+func (r *runner) stuck(err error) error {
+	if errors.Is(err, context.DeadlineExceeded) {
+		return fmt.Errorf("the switch, process %d, does not answer: end it with kill -9 %d, then run vswitch up or down: %w", r.pid, r.pid, err)
+	}
+	return err
+}
+
 // await waits until the process has ended, and lets go of it.
 func (r *runner) await(timeout time.Duration) error {
 	defer r.release()

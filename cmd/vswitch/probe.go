@@ -123,7 +123,7 @@ func (c *cli) probe(p *probe) error {
 		return err
 	}
 	if result.Answered == 0 {
-		return exitCodeError(exitError)
+		return &exitError{code: exitFailure}
 	}
 	return nil
 }

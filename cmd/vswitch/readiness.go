@@ -9,8 +9,6 @@ import (
 	"syscall"
 
 	"vswitch/internal/api"
-	"vswitch/internal/config"
-	vswitch "vswitch/switch"
 )
 
 // readinessFD is the descriptor on which a daemon in the background tells up
@@ -58,24 +56,23 @@ func (r *readiness) end(err error) error {
 		return err
 	}
 	r.send(report{Error: asRefusal(err)})
-	return exitCodeError(exitCode(err))
+	return &exitError{code: exitCode(err)}
 }
 
 // asRefusal returns an error as the API would answer it.
 func asRefusal(err error) *api.Error {
+	kind := api.KindInternal
 	var known *api.Error
 	var usage *usageError
-	var mistakes config.Errors
-	var invalid *vswitch.InvalidError
 	switch {
 	case errors.As(err, &known):
-		return &api.Error{Kind: known.Kind, Message: err.Error()}
-	case errors.As(err, &mistakes), errors.As(err, &invalid):
-		return &api.Error{Kind: api.KindConfiguration, Message: err.Error()}
+		kind = known.Kind
+	case isConfigurationError(err):
+		kind = api.KindConfiguration
 	case errors.As(err, &usage):
-		return &api.Error{Kind: api.KindUsage, Message: err.Error()}
+		kind = api.KindUsage
 	}
-	return &api.Error{Kind: api.KindInternal, Message: err.Error()}
+	return &api.Error{Kind: kind, Message: err.Error()}
 }
 
 // await reads the report of a daemon at up's end of the pipe.

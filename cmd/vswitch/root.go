@@ -21,7 +21,8 @@ type cli struct {
 	quiet   bool
 	verbose bool
 
-	in       *os.File
+	root     string // the directory of all state directories
+	in       io.Reader
 	out, err io.Writer
 }
 
@@ -53,7 +54,7 @@ func newRoot(c *cli) *cobra.Command {
 		Short:             "A VPC on your machine",
 		Long:              rootLong,
 		Example:           rootExample,
-		Args:              cobra.NoArgs,
+		Args:              noCommand,
 		SilenceErrors:     true,
 		SilenceUsage:      true,
 		PersistentPreRunE: func(cmd *cobra.Command, _ []string) error { return c.checkFlags(cmd) },
@@ -93,8 +94,8 @@ func newRoot(c *cli) *cobra.Command {
 }
 
 // execute runs one command line and returns its exit code.
-func execute(args []string, in *os.File, out, errs io.Writer) int {
-	c := &cli{in: in, out: out, err: errs}
+func execute(args []string, in io.Reader, out, errs io.Writer) int {
+	c := &cli{root: stateRoot(), in: in, out: out, err: errs}
 	root := newRoot(c)
 	root.SetArgs(args)
 	return c.report(root.Execute())
@@ -127,6 +128,20 @@ func (c *cli) checkFlags(cmd *cobra.Command) error {
 		}
 	}
 	return usagef("-o %s: %s prints %s%s", c.format, cmd.CommandPath(), strings.Join(formats, ", "), didYouMean(c.format, formats))
+}
+
+// noCommand refuses the argument that was to be a subcommand and is none.
+func noCommand(cmd *cobra.Command, args []string) error {
+	if len(args) == 0 {
+		return nil
+	}
+	var names []string
+	for _, sub := range cmd.Commands() {
+		if sub.IsAvailableCommand() {
+			names = append(append(names, sub.Name()), sub.Aliases...)
+		}
+	}
+	return usagef("no command %q%s\nsee '%s --help'", args[0], didYouMean(args[0], names), cmd.CommandPath())
 }
 
 // talk prints a line for people to standard error.

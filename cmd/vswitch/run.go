@@ -63,11 +63,10 @@ func (c *cli) run(up *readiness) error {
 	if err != nil {
 		return err
 	}
-	root, err := stateRoot()
+	s, err := c.state(cfg.VPC.Name)
 	if err != nil {
 		return err
 	}
-	s := stateDir{root, cfg.VPC.Name}
 	openLog := func() (*slog.Logger, error) { return c.newLog(c.err), nil }
 	ready := func(api.Status) {}
 	if up != nil {

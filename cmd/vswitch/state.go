@@ -36,16 +36,24 @@ type stateDir struct {
 	vpc  string
 }
 
-// stateRoot returns where the state directories of this user are.
-func stateRoot() (string, error) {
+// stateRoot returns where the state directories of this user are, or "" if the
+// environment does not tell.
+func stateRoot() string {
 	if os.Geteuid() == 0 {
-		return "/run/vswitch", nil
+		return "/run/vswitch"
 	}
-	runtime := os.Getenv("XDG_RUNTIME_DIR")
-	if !filepath.IsAbs(runtime) {
-		return "", errors.New("XDG_RUNTIME_DIR is not set: log in through a session manager that sets it, or run vswitch as root")
+	if runtime := os.Getenv("XDG_RUNTIME_DIR"); filepath.IsAbs(runtime) {
+		return filepath.Join(runtime, "vswitch")
 	}
-	return filepath.Join(runtime, "vswitch"), nil
+	return ""
+}
+
+// state returns the state directory of a VPC.
+func (c *cli) state(vpc string) (stateDir, error) {
+	if c.root == "" {
+		return stateDir{}, errors.New("XDG_RUNTIME_DIR is not set: log in through a session manager that sets it, or run vswitch as root")
+	}
+	return stateDir{c.root, vpc}, nil
 }
 
 func (s stateDir) path() string      { return filepath.Join(s.root, s.vpc) }

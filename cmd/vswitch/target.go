@@ -68,14 +68,11 @@ const (
 // when no file says otherwise. A file that was used to build a VPC need not be
 // intact, nor there: its path is enough.
 func (c *cli) target(p purpose) (stateDir, error) {
-	root, err := stateRoot()
-	if err != nil {
-		return stateDir{}, err
+	s, err := c.state(c.vpc)
+	if err != nil || c.vpc != "" {
+		return s, err
 	}
-	if c.vpc != "" {
-		return stateDir{root, c.vpc}, nil
-	}
-	all, err := stateDirs(root)
+	all, err := stateDirs(s.root)
 	if err != nil {
 		return stateDir{}, err
 	}
@@ -91,7 +88,7 @@ func (c *cli) target(p purpose) (stateDir, error) {
 	_, err = os.Stat(path)
 	if there := err == nil; there || c.file != "" {
 		cfg, _, err := c.load()
-		s := stateDir{root, cfg.VPC.Name}
+		s.vpc = cfg.VPC.Name
 		if err == nil && (s.exists() || c.file != "" || p == toChange) {
 			return s, nil
 		}

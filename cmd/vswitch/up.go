@@ -51,13 +51,12 @@ func (c *cli) up() error {
 	if err != nil {
 		return err
 	}
-	root, err := stateRoot()
+	s, err := c.state(cfg.VPC.Name)
 	if err != nil {
 		return err
 	}
 	ctx, cancel := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
 	defer cancel()
-	s := stateDir{root, cfg.VPC.Name}
 	o, err := s.begin(ctx, c.sayWaiting(s))
 	if err != nil {
 		return err
@@ -92,8 +91,7 @@ func (c *cli) reloadOrStart(ctx context.Context, s stateDir, file string) (api.S
 		return status, nil, err
 	}
 	reply, err := api.NewClient(s.socket()).Reload(ctx, api.ReloadRequest{File: file})
-	var refused *api.Error
-	if errors.Is(err, api.ErrNotRunning) || errors.As(err, &refused) && refused.Kind == api.KindStopping {
+	if isEnding(err) {
 		if err := running.await(stopDeadline); err != nil {
 			return api.Status{}, nil, err
 		}
@@ -102,7 +100,7 @@ func (c *cli) reloadOrStart(ctx context.Context, s stateDir, file string) (api.S
 	}
 	running.release()
 	if err != nil {
-		return api.Status{}, nil, err
+		return api.Status{}, nil, running.stuck(err)
 	}
 	return *reply.Status, reply.Warnings, nil
 }

@@ -16,14 +16,17 @@ import (
 	"time"
 )
 
-// ErrNotRunning is returned by a Client's calls when nobody listens.
-var ErrNotRunning = errors.New("the switch is not running")
+// Errors of a Client's calls for a switch that does not answer.
+var (
+	ErrNotRunning = errors.New("the switch is not running")       // nobody listens
+	ErrGone       = errors.New("the switch ended while we asked") // it hung up without an answer
+)
 
 // Deadlines of a client's calls. A reload or a stop of a large lab makes and
 // removes namespaces and waits for commands to end.
 const (
 	readDeadline   = 10 * time.Second
-	changeDeadline = 2 * time.Minute
+	changeDeadline = time.Minute
 )
 
 // maxReply bounds what a client reads: MaxConnections connections take about
@@ -68,7 +71,7 @@ func (c *Client) Stop(ctx context.Context) (StopReply, error) {
 }
 
 // call sends one request and decodes its answer. It returns *Error if the
-// switch refused, and ErrNotRunning if there is none.
+// switch refused, ErrNotRunning if there is none, and ErrGone if it hung up.
 func call[Reply any](ctx context.Context, c *Client, method, path string, body any, deadline time.Duration) (reply Reply, err error) {
 	ctx, cancel := context.WithTimeout(ctx, deadline)
 	defer cancel()
@@ -83,10 +86,13 @@ func call[Reply any](ctx context.Context, c *Client, method, path string, body a
 		return reply, err
 	}
 	answer, err := c.http.Do(request)
-	if errors.Is(err, fs.ErrNotExist) || errors.Is(err, syscall.ECONNREFUSED) {
+	switch {
+	case err == nil:
+	case errors.Is(err, fs.ErrNotExist), errors.Is(err, syscall.ECONNREFUSED):
 		return reply, ErrNotRunning
-	}
-	if err != nil {
+	case errors.Is(err, syscall.ECONNRESET), errors.Is(err, syscall.EPIPE), errors.Is(err, io.EOF):
+		return reply, ErrGone
+	default:
 		return reply, fmt.Errorf("control socket: %w", errors.Unwrap(err))
 	}
 	defer answer.Body.Close()

@@ -41,14 +41,17 @@ type Backend interface {
 
 // A Server answers the API.
 type Server struct {
-	http    http.Server
-	backend Backend
-	log     *slog.Logger
+	http     http.Server
+	backend  Backend
+	log      *slog.Logger
+	deadline time.Duration // for a client, each way
 }
 
 // NewServer returns a Server that speaks for b.
-func NewServer(b Backend, log *slog.Logger) *Server {
-	s := &Server{backend: b, log: log}
+func NewServer(b Backend, log *slog.Logger) *Server { return newServer(b, log, clientDeadline) }
+
+func newServer(b Backend, log *slog.Logger, deadline time.Duration) *Server {
+	s := &Server{backend: b, log: log, deadline: deadline}
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET "+PathStatus, s.answer(s.status))
 	mux.HandleFunc("GET "+PathConnections, s.answer(s.connections))
@@ -59,9 +62,9 @@ func NewServer(b Backend, log *slog.Logger) *Server {
 	}))
 	s.http = http.Server{
 		Handler:           mux,
-		ReadTimeout:       clientDeadline,
-		ReadHeaderTimeout: clientDeadline,
-		IdleTimeout:       clientDeadline,
+		ReadTimeout:       deadline,
+		ReadHeaderTimeout: deadline,
+		IdleTimeout:       deadline,
 		MaxHeaderBytes:    maxHeader,
 		ErrorLog:          slog.NewLogLogger(log.Handler(), slog.LevelDebug),
 	}
@@ -109,7 +112,7 @@ func (s *Server) answer(call func(*http.Request) (any, error)) http.HandlerFunc 
 			w.WriteHeader(http.StatusInternalServerError)
 			return
 		}
-		if err := http.NewResponseController(w).SetWriteDeadline(time.Now().Add(clientDeadline)); err != nil {
+		if err := http.NewResponseController(w).SetWriteDeadline(time.Now().Add(s.deadline)); err != nil {
 			s.log.Debug("client gone", "path", r.URL.Path, "error", err)
 			return
 		}

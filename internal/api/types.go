@@ -159,13 +159,21 @@ type Connections struct {
 // instances is tracked at both, apart.
 type Connection struct {
 	Instance    string  `json:"instance"`
-	Protocol    string  `json:"protocol"`
-	Source      string  `json:"source"` // the address of the opener
-	SourcePort  uint16  `json:"source_port"`
+	Protocol    string  `json:"protocol"` // tcp, udp, icmp, or a number
+	Source      string  `json:"source"`   // the address of the opener
+	SourcePort  uint16  `json:"source_port,omitempty"`
 	Destination string  `json:"destination"`
-	DestPort    uint16  `json:"destination_port"` // for ICMP both ports are the echo identifier
+	DestPort    uint16  `json:"destination_port,omitempty"` // both ports are absent but for tcp and udp
+	ICMP        *ICMP   `json:"icmp,omitempty"`             // absent but for icmp and icmpv6
 	State       string  `json:"state"`
 	TimeoutLeft float64 `json:"timeout_left_seconds"`
+}
+
+// ICMP is what an ICMP flow has in the place of ports.
+type ICMP struct {
+	Type uint8  `json:"type"` // of the opener's message
+	Code uint8  `json:"code"`
+	ID   uint16 `json:"id"` // the identifier of an echo; 0 for a message without
 }
 
 // ReloadRequest is the body of POST /v1/reload.
