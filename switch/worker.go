@@ -10,6 +10,7 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+	"unsafe"
 
 	"golang.org/x/sys/unix"
 
@@ -56,8 +57,9 @@ type worker struct {
 const (
 	maxFailed     = 10 // frames kept of those whose handling failed (architecture: a panic costs one burst)
 	sweepInterval = int64(time.Second)
-	sweepBudget   = 4096 // connections looked at in one sweep
-	passesPerPoll = 8    // turns of the busy ports before the idle ones are looked at
+	sweepBudget   = 4096    // connections looked at in one sweep
+	napNanos      = 200_000 // how long a drained worker waits before it sleeps
+	passesPerPoll = 8       // turns of the busy ports before the idle ones are looked at
 )
 
 // newWorker returns a worker without a plane.
@@ -189,17 +191,19 @@ func (w *worker) pass() (frames int) {
 // sleep looks which ports have frames waiting, and sleeps until one has if none
 // is known to.
 func (w *worker) sleep() {
-	var timeout unix.Timespec // zero: only look
-	wait := &timeout
+	n := w.poll(0)
 	if len(w.ready) == 0 {
-		wait = nil // for as long as it takes
-		if w.conns.Len() > 0 || w.fragments.Len() > 0 {
-			timeout.Sec = 1 // idle state expires
-			wait = &timeout
+		// The answer to what was just forwarded is often a moment away: wait for it
+		// without telling Go's scheduler, whose leave-taking costs as much as the
+		// answer takes. napNanos is short enough for a collector that waits for us.
+		if n == 0 {
+			n = w.poll(napNanos)
+		}
+		if n == 0 {
+			n = w.doze()
 		}
 	}
-	n, err := unix.Ppoll(w.pollFDs, wait, nil)
-	if err != nil || n == 0 {
+	if n <= 0 {
 		return // EINTR: the loop comes back
 	}
 	if w.pollFDs[0].Revents != 0 {
@@ -212,6 +216,32 @@ func (w *worker) sleep() {
 			w.ready = append(w.ready, in)
 		}
 	}
+}
+
+// poll looks which descriptors are ready, for at most the given time, in the
+// middle of Go code: the thread stays the scheduler's.
+func (w *worker) poll(nanos int64) int {
+	timeout := unix.Timespec{Nsec: nanos}
+	n, _, errno := unix.RawSyscall6(unix.SYS_PPOLL, uintptr(unsafe.Pointer(&w.pollFDs[0])), uintptr(len(w.pollFDs)),
+		uintptr(unsafe.Pointer(&timeout)), 0, 0, 0)
+	if errno != 0 {
+		return -1
+	}
+	return int(n)
+}
+
+// doze waits until a descriptor is ready, as long as it takes, or until idle
+// state may have expired.
+func (w *worker) doze() int {
+	var timeout *unix.Timespec
+	if w.conns.Len() > 0 || w.fragments.Len() > 0 {
+		timeout = &unix.Timespec{Sec: 1}
+	}
+	n, err := unix.Ppoll(w.pollFDs, timeout, nil)
+	if err != nil {
+		return -1
+	}
+	return n
 }
 
 // drain forwards all that waits, for Step.
