@@ -18,7 +18,9 @@ type Interface struct {
 	RouterMAC  wire.MAC     // of the subnet's router
 	Addresses  []netip.Addr // the primary IPv4 address first
 	Prefix     int          // bits of the subnet's IPv4 block
+	Prefix6    int          // bits of its IPv6 block; 0 if it has none
 	Router     netip.Addr   // the subnet's router: the first address of its IPv4 block
+	Router6    netip.Addr   // the router's link-local address, the EUI-64 of RouterMAC (SEM 5.1); the zero Addr if the subnet has no IPv6 block
 	MTU        int          // bytes, without the Ethernet header
 	Subnet     string
 	Namespace  string // "" for KindHost
@@ -52,7 +54,7 @@ func (c *Config) Interface(instance string) Interface {
 	if in.Kind == KindHost {
 		device = in.Interface
 	}
-	return Interface{
+	face := Interface{
 		Instance:   in.Name,
 		ID:         ID("eni", c.VPC.Name, in.Name),
 		InstanceID: ID("i", c.VPC.Name, in.Name),
@@ -66,6 +68,19 @@ func (c *Config) Interface(instance string) Interface {
 		Namespace:  in.Namespace,
 		Device:     device,
 	}
+	if subnet.CIDR6.IsValid() {
+		face.Prefix6 = subnet.CIDR6.Bits()
+		face.Router6 = linkLocal(router)
+	}
+	return face
+}
+
+// linkLocal returns the link-local address that follows from a MAC address, its
+// EUI-64 (RFC 4291, appendix A).
+func linkLocal(mac wire.MAC) netip.Addr {
+	return netip.AddrFrom16([16]byte{
+		0xfe, 0x80, 8: mac[0] ^ 0x02, mac[1], mac[2], 0xff, 0xfe, mac[3], mac[4], mac[5],
+	})
 }
 
 // subnetMACs gives out the MAC addresses of one subnet. Each follows from the

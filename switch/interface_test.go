@@ -20,10 +20,18 @@ func TestInterface(t *testing.T) {
 		Instance: "one", ID: ID("eni", "lab", "one"), InstanceID: ID("i", "lab", "one"),
 		MAC: got.MAC, RouterMAC: got.RouterMAC, // their values have a test of their own
 		Addresses: []netip.Addr{netip.MustParseAddr("10.0.1.10"), netip.MustParseAddr("fd00:10:0:1::10"), netip.MustParseAddr("10.0.1.11")},
-		Prefix:    24, Router: netip.MustParseAddr("10.0.1.1"), MTU: 9001, Subnet: "a", Namespace: "lab-one", Device: "eth0",
+		Prefix:    24, Router: netip.MustParseAddr("10.0.1.1"), Prefix6: 64, Router6: got.Router6, MTU: 9001, Subnet: "a", Namespace: "lab-one", Device: "eth0",
 	}
 	if !reflect.DeepEqual(got, want) {
 		t.Errorf("got  %+v\nwant %+v", got, want)
+	}
+	// The router's MAC is 0e:05:94:a2:0f:3d (TestMACIsStable): its EUI-64 has the
+	// universal bit inverted and ff:fe in the middle.
+	if want := netip.MustParseAddr("fe80::c05:94ff:fea2:f3d"); got.Router6 != want {
+		t.Errorf("the router of subnet a: got %s, want %s", got.Router6, want)
+	}
+	if two := full.Interface("two"); two.Router6.IsValid() || two.Prefix6 != 0 {
+		t.Errorf("a subnet without IPv6: got the router %s, /%d", two.Router6, two.Prefix6)
 	}
 	if host := full.Interface("two"); host.Device != "tap-two" || host.Namespace != "" || host.Prefix != 28 {
 		t.Errorf("kind host: got %+v", host)

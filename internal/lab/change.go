@@ -141,6 +141,15 @@ func (c *Change) hosts(e *endpoint) hostsDirectory {
 	return hostsDirectory{vpc: c.config.VPC.Name, instance: e.instance, namespace: e.namespace}
 }
 
+// hostsFiles returns the contents of the hosts files: for instances with IPv6, and
+// for those without.
+func (c *Change) hostsFiles() map[bool]string {
+	return map[bool]string{
+		true:  hostsFile(&c.config, c.wanted, true),
+		false: hostsFile(&c.config, c.wanted, false),
+	}
+}
+
 // Rollback undoes what Prepare did, and closes the devices. After a Commit or a
 // Rollback it does nothing.
 func (c *Change) Rollback() error {

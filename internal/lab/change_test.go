@@ -10,7 +10,6 @@ import (
 
 	"github.com/vishvananda/netlink"
 
-	"vswitch/internal/lab"
 	vswitch "vswitch/switch"
 )
 
@@ -134,27 +133,6 @@ func TestNamespaceOfAnInstanceThatStays(t *testing.T) {
 	}
 }
 
-func TestIPv6ComesAndGoes(t *testing.T) {
-	requireRoot(t)
-	l := open(t, stateDir(t))
-	six := vpc("vst-six", vswitch.Instance{Name: "one", IP6: netip.MustParseAddr("fd00:77:0:1::10")})
-	six.VPC.CIDR6 = netip.MustParsePrefix("fd00:77::/56")
-	six.Subnets[0].CIDR6 = netip.MustParsePrefix("fd00:77:0:1::/64")
-	four := vpc("vst-six", vswitch.Instance{Name: "one"})
-	for i, c := range []vswitch.Config{six, four, six} {
-		up(t, l, c)
-		v := look(t, "vst-six-one")
-		got := slices.DeleteFunc(v.Links["eth0"].Addresses, func(a string) bool { return strings.HasPrefix(a, "fe80:") })
-		want, off, hosts := []string{"10.77.1.4/24"}, "1", 1
-		if c.VPC.CIDR6.IsValid() {
-			want, off, hosts = append(want, "fd00:77:0:1::10/64"), "0", 2
-		}
-		if !slices.Equal(got, want) || v.Settings["net/ipv6/conf/eth0/disable_ipv6"] != off || strings.Count(v.Hosts, "\tone one.") != hosts {
-			t.Errorf("step %d: %+v, want %v", i, v, want)
-		}
-	}
-}
-
 // Somebody deletes the device or the namespace under us: a reload makes it anew.
 func TestReloadRepairs(t *testing.T) {
 	requireRoot(t)
@@ -181,12 +159,7 @@ func TestKindHost(t *testing.T) {
 	if os.Getenv("VST_INNER") == "" {
 		l := open(t, stateDir(t))
 		up(t, l, vpc("vst-outer", vswitch.Instance{Name: "box"}))
-		cmd := lab.Command("vst-outer-box", self(t), "-test.run=^TestKindHost$", "-test.v")
-		cmd.Env = append(os.Environ(), "VST_INNER=1", "VSWITCH_REQUIRE_ROOT=1")
-		out, err := cmd.CombinedOutput()
-		if err != nil || !strings.Contains(string(out), "--- PASS: TestKindHost") {
-			t.Fatalf("in a namespace of its own: %v\n%s", err, out)
-		}
+		innerTest(t, "vst-outer-box", "TestKindHost")
 		return
 	}
 	l := open(t, stateDir(t))

@@ -124,12 +124,12 @@ func (c *Change) retire() error {
 
 // rewriteHosts brings the hosts files up to date.
 func (c *Change) rewriteHosts() error {
-	content := hostsFile(&c.config, c.wanted)
+	names := c.hostsFiles()
 	var errs []error
 	for i := range c.config.Instances {
 		e := c.wanted[c.config.Instances[i].Name]
 		if !e.host() {
-			errs = append(errs, c.hosts(&e).write(content))
+			errs = append(errs, c.hosts(&e).write(names[e.ipv6()]))
 		}
 	}
 	return errors.Join(errs...)

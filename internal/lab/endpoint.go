@@ -17,11 +17,11 @@ type endpoint struct {
 	device    string
 	mac       wire.MAC
 	mtu       int            // bytes, without the Ethernet header
-	addresses []netip.Prefix // the primary one first, each with the length of its subnet
+	addresses []netip.Prefix // the primary IPv4 one first, each with the length of its subnet
 	router    netip.Addr
-	blocks    []netip.Prefix // the VPC's IPv4 blocks, which the host reaches through the router. Valid iff namespace is ""
+	router6   netip.Addr     // link-local; the zero Addr if the subnet has no IPv6, which then is off on the link
+	blocks    []netip.Prefix // the VPC's blocks, which the host reaches through the routers. Valid iff namespace is ""
 	forward   bool           // the instance may forward for others: no source/dest check
-	ipv6      bool           // the VPC has IPv6
 	run       string         // the command; "" for none
 }
 
@@ -38,8 +38,8 @@ func endpoints(c *vswitch.Config) (map[string]endpoint, error) {
 			mac:      face.MAC,
 			mtu:      face.MTU,
 			router:   face.Router,
+			router6:  face.Router6,
 			forward:  in.DisableSourceDestCheck,
-			ipv6:     c.VPC.CIDR6.IsValid(),
 			run:      in.Run,
 		}
 		switch in.Kind {
@@ -50,17 +50,19 @@ func endpoints(c *vswitch.Config) (map[string]endpoint, error) {
 			}
 		case vswitch.KindHost:
 			e.blocks = append(append(e.blocks, c.VPC.CIDR), c.VPC.CIDRs...)
+			if e.ipv6() {
+				e.blocks = append(e.blocks, c.VPC.CIDR6)
+			}
 		default:
 			return nil, fmt.Errorf("instance %s: kind %s has no place on this host", in.Name, in.Kind)
 		}
 		for _, a := range face.Addresses {
 			bits := face.Prefix
 			if a.Is6() {
-				subnet := c.Subnet(face.Subnet)
-				if subnet == nil || !subnet.CIDR6.IsValid() {
+				if !e.ipv6() {
 					return nil, fmt.Errorf("instance %s: address %s: its subnet %s has no IPv6 block", in.Name, a, face.Subnet)
 				}
-				bits = subnet.CIDR6.Bits()
+				bits = face.Prefix6
 			}
 			e.addresses = append(e.addresses, netip.PrefixFrom(a, bits))
 		}
@@ -75,6 +77,17 @@ func endpoints(c *vswitch.Config) (map[string]endpoint, error) {
 // host reports whether the device stays in the host's namespace.
 func (e *endpoint) host() bool { return e.namespace == "" }
 
+// ipv6 reports whether the link has IPv6: iff its subnet has a block.
+func (e *endpoint) ipv6() bool { return e.router6.IsValid() }
+
+// routerFor returns the router on the way to a block: an address of its family.
+func (e *endpoint) routerFor(b netip.Prefix) netip.Addr {
+	if b.Addr().Is6() {
+		return e.router6
+	}
+	return e.router
+}
+
 // place says where the device is. Two endpoints of one instance with the same
 // place share the device.
 func (e *endpoint) place() string { return e.namespace + "/" + e.device }
@@ -82,7 +95,7 @@ func (e *endpoint) place() string { return e.namespace + "/" + e.device }
 // sameLink reports whether the link of o looks like that of e.
 func (e *endpoint) sameLink(o *endpoint) bool {
 	return e.mac == o.mac && e.mtu == o.mtu && e.router == o.router &&
-		e.forward == o.forward && e.ipv6 == o.ipv6 &&
+		e.router6 == o.router6 && e.forward == o.forward &&
 		slices.Equal(e.addresses, o.addresses) && slices.Equal(e.blocks, o.blocks)
 }
 

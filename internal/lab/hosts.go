@@ -49,20 +49,28 @@ func (d hostsDirectory) exists() (bool, error) {
 	return err == nil, err
 }
 
-// hostsFile returns the names of the VPC's instances, as /etc/hosts has them.
-func hostsFile(c *vswitch.Config, endpoints map[string]endpoint) string {
+// hostsFile returns the names of the VPC's instances, as /etc/hosts has them. A
+// name means the first address of each family; an instance without IPv6 is not
+// told of addresses that it cannot reach.
+func hostsFile(c *vswitch.Config, endpoints map[string]endpoint, ipv6 bool) string {
 	var b strings.Builder
 	b.WriteString("127.0.0.1\tlocalhost\n")
-	if c.VPC.CIDR6.IsValid() {
+	if ipv6 {
 		b.WriteString("::1\tlocalhost ip6-localhost ip6-loopback\n")
 	}
 	for i := range c.Instances {
 		name := c.Instances[i].Name
-		for n, a := range endpoints[name].addresses {
-			if n > 0 && a.Addr().Is4() {
-				continue // a name means the primary private address
+		var seen4, seen6 bool
+		for _, p := range endpoints[name].addresses {
+			a, seen := p.Addr(), &seen4
+			if a.Is6() {
+				seen = &seen6
 			}
-			fmt.Fprintf(&b, "%s\t%s %s.%s.internal\n", a.Addr(), name, name, c.VPC.Name)
+			if *seen || a.Is6() && !ipv6 {
+				continue
+			}
+			*seen = true
+			fmt.Fprintf(&b, "%s\t%s %s.%s.internal\n", a, name, name, c.VPC.Name)
 		}
 	}
 	return b.String()

@@ -58,10 +58,13 @@ func (e *endpoint) openLink() (device port.Device, index int, err error) {
 // links, before eth0 exists, so that eth0 never has an IPv6 address that nobody
 // asked for.
 func (e *endpoint) openNamespaceSettings(h *netlink.Handle) error {
+	if err := e.settings6("default"); err != nil {
+		return err
+	}
 	if err := e.allowIPv6("all", "default"); err != nil {
 		return err
 	}
-	// Everybody may ping, without a right of their own.
+	// Everybody may ping, without a right of their own; this holds for IPv6 as well.
 	if err := setSysctl("net/ipv4/ping_group_range", "0 2147483647"); err != nil {
 		return err
 	}
@@ -104,36 +107,38 @@ func (e *endpoint) newLink(h *netlink.Handle) (int, error) {
 // settings are the kernel's switches for the endpoint. In a namespace they are
 // set in any case, because a new namespace takes over the host's.
 func (e *endpoint) settings() error {
+	if err := e.settings6(e.device); err != nil {
+		return err
+	}
 	// The host's other links are not ours to switch: there it is the TAP's own.
 	if err := e.allowIPv6(e.device); err != nil {
 		return err
 	}
-	forward := "0"
-	if e.forward {
-		forward = "1"
+	if err := e.forwarding6(); err != nil {
+		return err
 	}
 	if e.host() {
-		return setSysctl("net/ipv4/conf/"+e.device+"/forwarding", forward)
+		return setSysctl("net/ipv4/conf/"+e.device+"/forwarding", onOff(e.forward))
 	}
-	return setSysctl("net/ipv4/ip_forward", forward)
-}
-
-// allowIPv6 turns IPv6 on or off for some of /proc/sys/net/ipv6/conf.
-func (e *endpoint) allowIPv6(conf ...string) error {
-	off := "1"
-	if e.ipv6 {
-		off = "0"
+	if err := setSysctl("net/ipv4/ip_forward", onOff(e.forward)); err != nil {
+		return err
 	}
-	for _, c := range conf {
-		err := setSysctl("net/ipv6/conf/"+c+"/disable_ipv6", off)
-		if errors.Is(err, os.ErrNotExist) && !e.ipv6 {
-			return nil // a kernel without IPv6 is what we want
-		}
-		if err != nil {
+	// An appliance sends packets out of the link they came by, and would tell their
+	// senders of a shorter way (RFC 792, redirect) that the VPC does not have.
+	for _, c := range []string{"all", e.device} {
+		if err := setSysctl("net/ipv4/conf/"+c+"/send_redirects", onOff(!e.forward)); err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+// onOff returns a switch of /proc/sys.
+func onOff(on bool) string {
+	if on {
+		return "1"
+	}
+	return "0"
 }
 
 // identifyLink sets the MAC address and the MTU.
@@ -160,16 +165,21 @@ func (e *endpoint) changeLink(old *endpoint) error {
 	if err != nil {
 		return fmt.Errorf("link %s: %w", e.device, err)
 	}
-	if !e.host() {
-		if err := e.allowIPv6("all", "default"); err != nil {
-			return err
-		}
+	// First the MTU: a link with less than 1280 bytes has no settings of IPv6.
+	if err := e.identifyLink(h, link); err != nil {
+		return err
 	}
+	// In a namespace, eth0's settings are right before "all" turns IPv6 on.
 	if err := e.settings(); err != nil {
 		return err
 	}
-	if err := e.identifyLink(h, link); err != nil {
-		return err
+	if !e.host() {
+		if err := e.settings6("default"); err != nil {
+			return err
+		}
+		if err := e.allowIPv6("all", "default"); err != nil {
+			return err
+		}
 	}
 	if err := e.changeAddresses(h, link, old); err != nil {
 		return err

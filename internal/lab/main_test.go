@@ -143,6 +143,7 @@ type viewLink struct {
 	MTU, Queue  int
 	Up, Carrier bool
 	Addresses   []string
+	Unusable    []string // those of them that the kernel does not use yet, or any more
 }
 
 // probe prints a view of the namespace that the process is in.
@@ -162,18 +163,28 @@ func probe() {
 		must(err)
 		for _, address := range addresses {
 			seen.Addresses = append(seen.Addresses, address.IPNet.String())
+			if address.Flags&(unix.IFA_F_TENTATIVE|unix.IFA_F_DADFAILED) != 0 {
+				seen.Unusable = append(seen.Unusable, address.IPNet.String())
+			}
 		}
 		v.Links[a.Name] = seen
 	}
-	routes, err := netlink.RouteList(nil, netlink.FAMILY_V4)
+	routes, err := netlink.RouteList(nil, netlink.FAMILY_ALL)
 	must(err)
 	for _, r := range routes {
 		if r.Protocol != unix.RTPROT_KERNEL {
 			v.Routes = append(v.Routes, fmt.Sprintf("%s via %s dev %s", r.Dst, r.Gw, names[r.LinkIndex]))
 		}
 	}
-	for _, s := range []string{"net/ipv4/ip_forward", "net/ipv4/ping_group_range", "net/ipv6/conf/all/disable_ipv6", "net/ipv6/conf/eth0/disable_ipv6"} {
+	for _, s := range []string{
+		"net/ipv4/ip_forward", "net/ipv4/ping_group_range", "net/ipv4/conf/eth0/send_redirects",
+		"net/ipv6/conf/all/disable_ipv6", "net/ipv6/conf/eth0/disable_ipv6", "net/ipv6/conf/all/forwarding",
+		"net/ipv6/conf/eth0/accept_ra", "net/ipv6/conf/eth0/addr_gen_mode",
+	} {
 		data, err := os.ReadFile("/proc/sys/" + s)
+		if os.IsNotExist(err) {
+			continue // there is no eth0
+		}
 		must(err)
 		v.Settings[s] = strings.Join(strings.Fields(string(data)), " ")
 	}

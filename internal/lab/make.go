@@ -100,7 +100,7 @@ func (c *Change) recordIntent() error {
 // writeHosts makes the hosts directories of the endpoints that get a device. The
 // other instances learn the new names from Commit.
 func (c *Change) writeHosts() error {
-	names := hostsFile(&c.config, c.wanted)
+	names := c.hostsFiles()
 	for i := range c.attach {
 		e := &c.attach[i]
 		if e.host() {
@@ -114,7 +114,7 @@ func (c *Change) writeHosts() error {
 		if !exists {
 			c.freshHosts = append(c.freshHosts, d)
 		}
-		if err := d.write(names); err != nil {
+		if err := d.write(names[e.ipv6()]); err != nil {
 			return err
 		}
 	}

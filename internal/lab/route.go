@@ -10,36 +10,35 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// addAddress adds an address to a link. Nobody probes for a duplicate of an IPv6
-// address: the configuration has none.
+// addAddress adds an address to a link, which may have it.
 func addAddress(h *netlink.Handle, link netlink.Link, a netip.Prefix) error {
-	address := &netlink.Addr{IPNet: ipNet(a)}
-	if a.Addr().Is6() {
-		address.Flags = unix.IFA_F_NODAD
-	}
-	if err := h.AddrAdd(link, address); err != nil {
+	if err := h.AddrReplace(link, &netlink.Addr{IPNet: ipNet(a)}); err != nil {
 		return fmt.Errorf("link %s: address %s: %w", link.Attrs().Name, a, err)
 	}
 	return nil
 }
 
 // changeAddresses makes the link's addresses those of e. The order matters: the
-// first one is the source of what the instance sends, and removing it removes the
-// others of its subnet. So a new primary address means all anew, and anything
-// less touches only what differs.
+// first of IPv4 is the source of what the instance sends, and removing it removes
+// the others of its subnet. So a new primary address means all of IPv4 anew, and
+// anything less touches only what differs.
 func (e *endpoint) changeAddresses(h *netlink.Handle, link netlink.Link, old *endpoint) error {
-	gone, added := old.addresses, e.addresses
-	if old.addresses[0] == e.addresses[0] {
-		gone = except(old.addresses, e.addresses)
-		added = except(e.addresses, old.addresses)
+	gone := except(old.addresses, e.addresses)
+	if old.addresses[0] != e.addresses[0] {
+		gone = slices.DeleteFunc(slices.Clone(old.addresses), func(a netip.Prefix) bool {
+			return a.Addr().Is6() && slices.Contains(e.addresses, a)
+		})
 	}
 	for _, a := range gone {
 		err := h.AddrDel(link, &netlink.Addr{IPNet: ipNet(a)})
-		if err != nil && !errors.Is(err, unix.EADDRNOTAVAIL) { // it went with the primary one
+		// It went with the primary one, or with IPv6; ENXIO: the link is too narrow for
+		// IPv6 now.
+		if err != nil && !errors.Is(err, unix.EADDRNOTAVAIL) && !errors.Is(err, unix.ENXIO) {
 			return fmt.Errorf("link %s: remove address %s: %w", e.device, a, err)
 		}
 	}
-	for _, a := range added {
+	// Those that are there stay as they are.
+	for _, a := range e.addresses {
 		if err := addAddress(h, link, a); err != nil {
 			return err
 		}
@@ -52,22 +51,21 @@ func except(a, b []netip.Prefix) []netip.Prefix {
 	return slices.DeleteFunc(slices.Clone(a), func(p netip.Prefix) bool { return slices.Contains(b, p) })
 }
 
-// routes are the routes through the VPC's router: the default route in a
-// namespace, the VPC's blocks in the host's, which keeps its own default route.
+// routes are the routes through the subnet's router: the default routes in a
+// namespace, the VPC's blocks in the host's, which keeps its own default routes.
 // There, each TAP's routes have a metric of their own, since two TAPs may lead to
 // the same VPC.
 func (e *endpoint) routes(link netlink.Link) []*netlink.Route {
-	through := func(to netip.Prefix) *netlink.Route {
-		return &netlink.Route{LinkIndex: link.Attrs().Index, Dst: ipNet(to), Gw: e.router.AsSlice()}
-	}
+	to, metric := e.blocks, link.Attrs().Index
 	if !e.host() {
-		return []*netlink.Route{through(netip.PrefixFrom(netip.IPv4Unspecified(), 0))}
+		to, metric = []netip.Prefix{netip.PrefixFrom(netip.IPv4Unspecified(), 0)}, 0
+		if e.ipv6() {
+			to = append(to, netip.PrefixFrom(netip.IPv6Unspecified(), 0))
+		}
 	}
 	var all []*netlink.Route
-	for _, b := range e.blocks {
-		r := through(b)
-		r.Priority = link.Attrs().Index
-		all = append(all, r)
+	for _, b := range to {
+		all = append(all, &netlink.Route{LinkIndex: link.Attrs().Index, Dst: ipNet(b), Gw: e.routerFor(b).AsSlice(), Priority: metric})
 	}
 	return all
 }
@@ -75,7 +73,7 @@ func (e *endpoint) routes(link netlink.Link) []*netlink.Route {
 func (e *endpoint) addRoutes(h *netlink.Handle, link netlink.Link) error {
 	for _, r := range e.routes(link) {
 		if err := h.RouteAdd(r); err != nil {
-			return fmt.Errorf("link %s: route to %s via %s: %w", e.device, r.Dst, e.router, err)
+			return fmt.Errorf("link %s: route to %s via %s: %w", e.device, r.Dst, r.Gw, err)
 		}
 	}
 	return nil
@@ -92,7 +90,7 @@ func (e *endpoint) changeRoutes(h *netlink.Handle, link netlink.Link, old *endpo
 	}
 	for _, r := range e.routes(link) {
 		if err := h.RouteReplace(r); err != nil {
-			return fmt.Errorf("link %s: route to %s via %s: %w", e.device, r.Dst, e.router, err)
+			return fmt.Errorf("link %s: route to %s via %s: %w", e.device, r.Dst, r.Gw, err)
 		}
 	}
 	return nil
@@ -102,7 +100,7 @@ func (e *endpoint) changeRoutes(h *netlink.Handle, link netlink.Link, old *endpo
 // endpoint's blocks, other than the default route and the links of ours: the
 // endpoint's routes would take traffic away from it, or get none.
 func (e *endpoint) routeConflict(ours map[int]bool) error {
-	routes, err := netlink.RouteListFiltered(netlink.FAMILY_V4, &netlink.Route{Table: unix.RT_TABLE_MAIN}, netlink.RT_FILTER_TABLE)
+	routes, err := netlink.RouteListFiltered(netlink.FAMILY_ALL, &netlink.Route{Table: unix.RT_TABLE_MAIN}, netlink.RT_FILTER_TABLE)
 	if err != nil {
 		return fmt.Errorf("routes of this host: %w", err)
 	}
