@@ -1,6 +1,7 @@
 package api
 
 import (
+	"bufio"
 	"bytes"
 	"context"
 	"encoding/json"
@@ -34,16 +35,10 @@ const (
 const maxReply = 64 << 20
 
 // A Client calls the API of one running switch. It keeps no connection open.
-type Client struct{ http http.Client }
+type Client struct{ path string }
 
 // NewClient returns a Client of the switch that listens at path.
-func NewClient(path string) *Client {
-	dial := func(ctx context.Context, _, _ string) (net.Conn, error) {
-		var d net.Dialer
-		return d.DialContext(ctx, "unix", path)
-	}
-	return &Client{http.Client{Transport: &http.Transport{DialContext: dial, DisableKeepAlives: true}}}
-}
+func NewClient(path string) *Client { return &Client{path} }
 
 // Status returns what runs.
 func (c *Client) Status(ctx context.Context) (Status, error) {
@@ -70,8 +65,9 @@ func (c *Client) Stop(ctx context.Context) (StopReply, error) {
 	return call[StopReply](ctx, c, http.MethodPost, PathStop, nil, changeDeadline)
 }
 
-// call sends one request and decodes its answer. It returns *Error if the
-// switch refused, ErrNotRunning if there is none, and ErrGone if it hung up.
+// call sends one request on a connection of its own and decodes the answer. It
+// returns *Error if the switch refused, ErrNotRunning if there is none, and
+// ErrGone if it hung up.
 func call[Reply any](ctx context.Context, c *Client, method, path string, body any, deadline time.Duration) (reply Reply, err error) {
 	ctx, cancel := context.WithTimeout(ctx, deadline)
 	defer cancel()
@@ -85,27 +81,47 @@ func call[Reply any](ctx context.Context, c *Client, method, path string, body a
 	if err != nil {
 		return reply, err
 	}
-	answer, err := c.http.Do(request)
-	switch {
-	case err == nil:
-	case errors.Is(err, fs.ErrNotExist), errors.Is(err, syscall.ECONNREFUSED):
-		return reply, ErrNotRunning
-	case errors.Is(err, syscall.ECONNRESET), errors.Is(err, syscall.EPIPE), errors.Is(err, io.EOF):
-		return reply, ErrGone
-	default:
-		return reply, fmt.Errorf("control socket: %w", errors.Unwrap(err))
-	}
-	defer answer.Body.Close()
-	content := json.NewDecoder(io.LimitReader(answer.Body, maxReply))
-	if answer.StatusCode != http.StatusOK {
+	err = c.exchange(ctx, request, func(answer *http.Response) error {
+		content := json.NewDecoder(io.LimitReader(answer.Body, maxReply))
+		if answer.StatusCode == http.StatusOK {
+			return content.Decode(&reply)
+		}
 		refused := &Error{}
 		if err := content.Decode(refused); err != nil || refused.Message == "" {
-			return reply, fmt.Errorf("control socket: the switch answered %s", answer.Status)
+			return fmt.Errorf("the switch answered %s", answer.Status)
 		}
-		return reply, refused
+		return refused
+	})
+	var refused *Error
+	switch {
+	case err == nil, errors.As(err, &refused):
+		return reply, err
+	case ctx.Err() != nil:
+		err = context.Cause(ctx)
+	case errors.Is(err, fs.ErrNotExist), errors.Is(err, syscall.ECONNREFUSED):
+		return reply, ErrNotRunning
+	case errors.Is(err, syscall.ECONNRESET), errors.Is(err, syscall.EPIPE), errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF):
+		return reply, ErrGone
 	}
-	if err := content.Decode(&reply); err != nil {
-		return reply, fmt.Errorf("control socket: answer to %s: %w", path, err)
+	return reply, fmt.Errorf("control socket: %w", err)
+}
+
+// exchange connects, sends the request, and hands the answer to read. When ctx
+// ends, so does the connection.
+func (c *Client) exchange(ctx context.Context, request *http.Request, read func(*http.Response) error) error {
+	var d net.Dialer
+	conn, err := d.DialContext(ctx, "unix", c.path)
+	if err != nil {
+		return err
 	}
-	return reply, nil
+	defer conn.Close()
+	defer context.AfterFunc(ctx, func() { conn.Close() })()
+	// A switch that refuses may answer before it has read everything.
+	sendErr := request.Write(conn)
+	answer, err := http.ReadResponse(bufio.NewReader(conn), request)
+	if err != nil {
+		return errors.Join(err, sendErr)
+	}
+	defer answer.Body.Close()
+	return read(answer)
 }

@@ -1,7 +1,6 @@
 package api
 
 import (
-	"bytes"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -42,54 +41,73 @@ func Listen(path string) (net.Listener, error) {
 }
 
 // A listener hands on the connections of the owner and of root, maxClients of
-// them at a time. The others are told why in one HTTP answer and closed.
+// them at a time. It hands on others as well, marked to be told why they are not
+// served, but no more than maxClients of those, and not for long; whoever comes
+// on top of them is cut off.
 type listener struct {
 	*net.UnixListener
 	peer  func(*net.UnixConn) (uint32, error)
 	owner uint32
 
-	slots chan struct{} // one token for each connection that is open
+	served, refused chan struct{} // one token for each connection that is open
 }
 
 func newListener(l *net.UnixListener, peer func(*net.UnixConn) (uint32, error), owner uint32) *listener {
-	return &listener{UnixListener: l, peer: peer, owner: owner, slots: make(chan struct{}, maxClients)}
+	return &listener{
+		UnixListener: l, peer: peer, owner: owner,
+		served: make(chan struct{}, maxClients), refused: make(chan struct{}, maxClients),
+	}
 }
 
-// Accept returns the next connection that may speak to us.
+// Accept returns the next connection.
 func (l *listener) Accept() (net.Conn, error) {
 	for {
 		c, err := l.AcceptUnix()
 		if err != nil {
 			return nil, err
 		}
+		refusal := &Error{KindBusy, fmt.Sprintf("more than %d clients at once", maxClients)}
 		uid, err := l.peer(c)
 		if err != nil || (uid != l.owner && uid != 0) {
-			refuse(c, "403 Forbidden", &Error{KindUsage, "this socket serves its owner alone"})
-			continue
+			refusal = &Error{KindForbidden, "this socket serves its owner alone"}
+		} else if take(l.served) {
+			return newClient(c, l.served, nil), nil
 		}
-		select {
-		case l.slots <- struct{}{}:
-			return &client{UnixConn: c, free: sync.OnceFunc(func() { <-l.slots })}, nil
-		default:
-			refuse(c, "503 Service Unavailable", &Error{KindBusy, fmt.Sprintf("more than %d clients at once", maxClients)})
+		if take(l.refused) {
+			return newClient(c, l.refused, refusal), nil
 		}
+		c.Close()
 	}
 }
 
-// refuse tells a client why it is not served, and closes. It never waits: what
-// does not fit into the socket's buffer is not said.
-func refuse(c *net.UnixConn, status string, reason *Error) {
-	var body bytes.Buffer
-	if Encode(&body, reason) == nil && c.SetWriteDeadline(time.Now().Add(50*time.Millisecond)) == nil {
-		fmt.Fprintf(c, "HTTP/1.1 %s\r\nContent-Type: application/json\r\nContent-Length: %d\r\nConnection: close\r\n\r\n%s", status, body.Len(), body.Bytes())
+// take puts a token into slots, and reports false if there is no room.
+func take(slots chan struct{}) bool {
+	select {
+	case slots <- struct{}{}:
+		return true
+	default:
+		return false
 	}
-	c.Close()
 }
 
 // A client is one connection that holds one of the slots.
 type client struct {
 	*net.UnixConn
-	free func()
+	free    func()
+	refusal *Error    // nil for a client that is served
+	until   time.Time // valid iff refusal is set: when its time is up
+}
+
+func newClient(c *net.UnixConn, slots chan struct{}, refusal *Error) *client {
+	return &client{c, sync.OnceFunc(func() { <-slots }), refusal, time.Now().Add(refusalDeadline)}
+}
+
+// SetReadDeadline implements net.Conn. A client that is refused gets less time.
+func (c *client) SetReadDeadline(t time.Time) error {
+	if c.refusal != nil && (t.IsZero() || t.After(c.until)) {
+		t = c.until
+	}
+	return c.UnixConn.SetReadDeadline(t)
 }
 
 // Close closes the connection and gives its slot back, once.

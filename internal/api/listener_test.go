@@ -77,10 +77,7 @@ func TestOtherUsersAreRefused(t *testing.T) {
 		}
 		peer := func(*net.UnixConn) (uint32, error) { return c.peer, c.fail }
 		serveOn(t, newListener(l, peer, owner), &fake{}, clientDeadline)
-		conn := dial(t, path)
-		// The refusal comes before the request, so writing that may fail.
-		_, _ = io.WriteString(conn, "GET /v1/status HTTP/1.1\r\nHost: x\r\n\r\n")
-		if got := answer(t, conn).StatusCode; got != c.want {
+		if got := ask(t, path, "GET /v1/status HTTP/1.1").StatusCode; got != c.want {
 			t.Errorf("peer %d (%v): status %d, want %d", c.peer, c.fail, got, c.want)
 		}
 	}
@@ -110,13 +107,19 @@ func TestMuteClients(t *testing.T) {
 	for range maxClients {
 		dial(t, path)
 	}
-	refused := answer(t, dial(t, path))
-	if refused.StatusCode != http.StatusServiceUnavailable {
-		t.Errorf("client %d: status %d, want %d", maxClients+1, refused.StatusCode, http.StatusServiceUnavailable)
+	if got := ask(t, path, "GET /v1/status HTTP/1.1").StatusCode; got != http.StatusServiceUnavailable {
+		t.Errorf("client %d: status %d, want %d", maxClients+1, got, http.StatusServiceUnavailable)
 	}
 	var busy *Error
 	if _, err := NewClient(path).Status(context.Background()); !errors.As(err, &busy) || busy.Kind != KindBusy {
 		t.Errorf("a client of ours: %v, want %s", err, KindBusy)
+	}
+	// Those who are refused cannot pile up either.
+	for range maxClients {
+		dial(t, path)
+	}
+	if _, err := NewClient(path).Status(context.Background()); !errors.Is(err, ErrGone) && !errors.As(err, &busy) {
+		t.Errorf("a client above all bounds: %v, want %v", err, ErrGone)
 	}
 	awaitService(t, path)
 }

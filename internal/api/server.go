@@ -21,6 +21,8 @@ const (
 	maxHeader      = 16 << 10        // bytes of a request's header
 	clientDeadline = 5 * time.Second // for a client to send its request, and to take its answer
 
+	refusalDeadline = time.Second // for one that is not served to send its request
+
 	// DefaultConnections is how many connections one answer lists unless asked.
 	DefaultConnections = 10_000
 	// MaxConnections is how many it lists at most.
@@ -66,7 +68,13 @@ func newServer(b Backend, log *slog.Logger, deadline time.Duration) *Server {
 		ReadHeaderTimeout: deadline,
 		IdleTimeout:       deadline,
 		MaxHeaderBytes:    maxHeader,
-		ErrorLog:          slog.NewLogLogger(log.Handler(), slog.LevelDebug),
+		ConnContext: func(ctx context.Context, c net.Conn) context.Context {
+			if client, ok := c.(*client); ok && client.refusal != nil {
+				return context.WithValue(ctx, refusalKey{}, client.refusal)
+			}
+			return ctx
+		},
+		ErrorLog: slog.NewLogLogger(log.Handler(), slog.LevelDebug),
 	}
 	s.http.SetKeepAlivesEnabled(false) // a slot of the 32 is held for one call only
 	return s
@@ -97,7 +105,7 @@ func (s *Server) Shutdown(ctx context.Context) error {
 func (s *Server) answer(call func(*http.Request) (any, error)) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
 		r.Body = http.MaxBytesReader(w, r.Body, maxBody)
-		reply, err := call(r)
+		reply, err := admitted(call)(r)
 		status := http.StatusOK
 		if err != nil {
 			var known *Error
@@ -125,6 +133,20 @@ func (s *Server) answer(call func(*http.Request) (any, error)) http.HandlerFunc 
 	}
 }
 
+// refusalKey is the key under which a request's context holds the *Error that is
+// its answer, if its client is not served.
+type refusalKey struct{}
+
+// admitted returns call for those who are served.
+func admitted(call func(*http.Request) (any, error)) func(*http.Request) (any, error) {
+	return func(r *http.Request) (any, error) {
+		if refusal, ok := r.Context().Value(refusalKey{}).(*Error); ok {
+			return nil, refusal
+		}
+		return call(r)
+	}
+}
+
 // Encode writes a document as the API and the command print it: indented, one
 // newline at the end, no HTML escapes.
 func Encode(w io.Writer, document any) error {
@@ -141,6 +163,8 @@ func statusOf(k Kind) int {
 		return http.StatusBadRequest
 	case KindConfiguration:
 		return http.StatusUnprocessableEntity
+	case KindForbidden:
+		return http.StatusForbidden
 	case KindNotFound:
 		return http.StatusNotFound
 	case KindConflict, KindStopping:

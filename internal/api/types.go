@@ -217,6 +217,7 @@ type Kind string
 // The kinds of Error.
 const (
 	KindUsage         Kind = "usage"         // the request makes no sense
+	KindForbidden     Kind = "forbidden"     // the request comes from another user
 	KindConfiguration Kind = "configuration" // the file has mistakes; nothing changed
 	KindNotFound      Kind = "not_found"     // no object of that name
 	KindConflict      Kind = "conflict"      // the running switch belongs to another file
