@@ -2,6 +2,9 @@ package conntrack
 
 import (
 	"fmt"
+	"unsafe"
+
+	"golang.org/x/sys/unix"
 
 	"vswitch/internal/wire"
 )
@@ -124,4 +127,78 @@ func (t *Tracker) checkWheel(eni uint32) (count int, err error) {
 		return 0, fmt.Errorf("%d connections in the wheel, %d counted", count, n.count)
 	}
 	return count, nil
+}
+
+// Pages returns how many pages of the table are in memory.
+func (t *Tracker) Pages() (n int) {
+	for _, m := range t.mapped {
+		resident := make([]byte, (len(m)+unix.Getpagesize()-1)/unix.Getpagesize())
+		_, _, errno := unix.Syscall(unix.SYS_MINCORE, uintptr(unsafe.Pointer(&m[0])), uintptr(len(m)), uintptr(unsafe.Pointer(&resident[0])))
+		if errno != 0 {
+			panic(errno)
+		}
+		for _, r := range resident {
+			n += int(r & 1)
+		}
+	}
+	return n
+}
+
+// LongestChain returns the number of connections in the fullest bucket.
+func (t *Tracker) LongestChain() (longest int) {
+	for _, slot := range t.buckets {
+		n := 0
+		for ; slot != 0; slot = t.records[slot].chain {
+			n++
+		}
+		longest = max(longest, n)
+	}
+	return longest
+}
+
+// A Machine is one TCP connection, followed without a Tracker.
+type Machine struct {
+	tcp      tcp
+	state    State
+	openedBy endpoint
+}
+
+// Open begins a connection with the first segment of it, which the high or the
+// low end sent.
+func (m *Machine) Open(high bool, s *wire.TCP) {
+	m.state, m.openedBy = m.tcp.open(end(high), s)
+}
+
+// Step takes a segment in and returns what becomes of it: "pass", "ignore",
+// "remove", "fresh", or the reason to drop it.
+func (m *Machine) Step(high bool, s *wire.TCP) string {
+	res, state := m.tcp.step(m.state, m.openedBy, end(high), s)
+	m.state = state
+	if outcome, reason := outcomeOf(res); outcome == Refused {
+		return reason.String()
+	}
+	switch res {
+	case ignore:
+		return "ignore"
+	case remove:
+		return "remove"
+	case fresh:
+		return "fresh"
+	case reopen:
+		m.openedBy = end(high).other()
+	}
+	return "pass"
+}
+
+// State returns the connection's state.
+func (m *Machine) State() State { return m.state }
+
+// OpenedByHigh reports whether the high end has opened the connection.
+func (m *Machine) OpenedByHigh() bool { return m.openedBy == highEnd }
+
+func end(high bool) endpoint {
+	if high {
+		return highEnd
+	}
+	return lowEnd
 }

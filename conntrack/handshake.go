@@ -66,6 +66,11 @@ func (c *tcp) synFrom() endpoint {
 	return lowEnd
 }
 
+// repeatsSYN reports whether a SYN is the one of c.syn.
+func (c *tcp) repeatsSYN(from endpoint, s *wire.TCP) bool {
+	return c.flags&synKnown != 0 && s.Seq+1 == c.syn && from == c.synFrom()
+}
+
 // offer notes the window scale option of an end's SYN. A connection scales its
 // windows only if both SYNs have the option (RFC 7323 section 2.2).
 func (c *tcp) offer(from endpoint, scale int8) {
@@ -96,9 +101,10 @@ func (c *tcp) stepSYN(state State, opener, from endpoint, s *wire.TCP) (result, 
 		c.ends[opener].ack = s.Seq + 1
 		c.offer(from, s.Scale)
 		return pass, SynReceived
-	case c.flags&synKnown != 0 && s.Seq+1 == c.syn && from == c.synFrom(),
-		state == SynReceived && from != opener && s.Seq+1 == c.ends[opener].ack:
-		return ignore, state // repeated
+	case c.repeatsSYN(from, s):
+		return ignore, state
+	case from != opener && s.Seq+1 == c.ends[opener].ack:
+		return ignore, state // repeated, in a simultaneous open
 	}
 	// The peer may have rebooted. If the other end has forgotten the connection
 	// too, its SYN-ACK to this very SYN begins a new one (stepSYNACK).

@@ -34,7 +34,8 @@ const recordSize = 96
 var _ [recordSize]byte = [unsafe.Sizeof(record{})]byte{}
 
 // tickShift makes the unit of time for deadlines, the tick: 2^26 ns, 67 ms. Ticks
-// are numbered modulo 2^32, which is nine years, and compared by before.
+// are numbered modulo 2^32, which is nine years, and compared by before: what has
+// idled out must be swept within half of that.
 const tickShift = 26
 
 func ticks(now int64) uint32 { return uint32(now >> tickShift) }

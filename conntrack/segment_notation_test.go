@@ -13,19 +13,29 @@ import (
 	"vswitch/internal/wire"
 )
 
-// flowBetween returns the flow of a protocol from a, 10.0.1.10:40000, to b,
-// 10.0.2.20:22.
+// flowBetween returns the flow of a protocol from a, 10.0.1.10, to b, 10.0.2.20:
+// from port 40000 to 22, or the echo requests of identifier 7.
 func flowBetween(p policy.Protocol) wire.FiveTuple {
-	return wire.FiveTuple{
-		Src: wire.AddrFrom(netip.MustParseAddr("10.0.1.10")), SrcPort: 40000,
-		Dst: wire.AddrFrom(netip.MustParseAddr("10.0.2.20")), DstPort: 22, Protocol: uint8(p),
+	flow := wire.FiveTuple{
+		Src: wire.AddrFrom(netip.MustParseAddr("10.0.1.10")), Dst: wire.AddrFrom(netip.MustParseAddr("10.0.2.20")), Protocol: uint8(p),
 	}
+	switch {
+	case p.HasPorts():
+		flow.SrcPort, flow.DstPort = 40000, 22
+	case p.HasTypes():
+		flow.SrcPort, flow.DstPort = 7, 8<<8
+	}
+	return flow
 }
 
+// protocols are those that the notation knows besides TCP.
+var protocols = map[string]policy.Protocol{"udp": policy.UDP, "icmp": policy.ICMP, "icmpv6": policy.ICMPv6, "esp": 50}
+
 // segment reads a TCP segment: who sends it, its flags, and what is not at its
-// default:
+// default; or a packet of another protocol:
 //
 //	a S seq=1000 ack=0 win=64240 len=0 scale=7
+//	b udp
 //
 // The flags are the first letters of FIN SYN RST PSH ACK URG ECE CWR. Without
 // scale= a SYN has no window scale option.
@@ -36,8 +46,15 @@ func segment(t reporter, text string) *wire.Frame {
 		t.Fatalf("segment %q: want who sends it and its flags", text)
 	}
 	f := &wire.Frame{Tuple: flowBetween(policy.TCP), Kind: wire.KindIPv4, TCP: wire.TCP{Window: 64240, Scale: -1}}
+	protocol, other := protocols[words[1]]
+	if other {
+		f = &wire.Frame{Tuple: flowBetween(protocol), Kind: wire.KindIPv4}
+	}
 	if words[0] == "b" {
 		f.Tuple = f.Tuple.Reverse()
+	}
+	if other {
+		return f
 	}
 	for _, letter := range words[1] {
 		bit := strings.IndexRune("FSRPAUEC", letter)

@@ -14,10 +14,10 @@ import "time"
 //	             answers it begins a new connection in SynReceived.
 //	Closing      a FIN passed. As Established, with the closing timeout, so that a
 //	             half-closed connection lives as long as it is used.
-//	Closed       both FINs were acknowledged, or one end has reset and the other may
-//	             not have noticed. What repeats the old connection's last words
-//	             passes and refreshes nothing; a SYN begins a new connection;
-//	             nothing else passes.
+//	Closed       both FINs were acknowledged, and what repeats the old connection's
+//	             last words passes; or one end has reset and the other may not have
+//	             noticed, and segments inside the window pass. Neither refreshes the
+//	             timeout. A SYN begins a new connection. Nothing else passes.
 //	Unreplied    UDP, or ICMP echo: nothing came back yet.
 //	Replied      UDP: one answer came back. ICMP: at least one.
 //	Stream       UDP: the opener sent again after an answer.

@@ -59,7 +59,7 @@ type result uint8
 
 const (
 	pass      result = iota // it belongs; the state may have changed, the timeout is refreshed
-	ignore                  // it passes; neither state nor timeout change
+	ignore                  // it passes; state and timeout stay as they are
 	remove                  // it passes and ends the connection at once
 	reopen                  // it passes, and the connection is now one that its receiver has opened
 	fresh                   // it begins a new connection in place of this closed one
@@ -118,11 +118,12 @@ func (c *tcp) step(state State, opener, from endpoint, s *wire.TCP) (result, Sta
 }
 
 // inWindow reports whether a segment lies inside the window: it sends no more
-// than its receiver has offered, repeats no more than that, and acknowledges what
-// was sent, and not too long ago.
+// than its receiver has offered, and acknowledges no more than was sent; it
+// repeats no more than a window that was acknowledged, and takes no more back of
+// what it has acknowledged, as late segments do.
 func (c *tcp) inWindow(from endpoint, s *wire.TCP) bool {
 	snd, rcv := &c.ends[from&1], &c.ends[from&1^1]
-	if before(rcv.ack+rcv.maxWin, next(s)) || before(s.Seq, rcv.ack-rcv.maxWin) || before(s.Ack, rcv.end-snd.maxWin) {
+	if before(rcv.ack+rcv.maxWin, next(s)) || before(s.Seq, rcv.ack-rcv.maxWin) || before(s.Ack, snd.ack-snd.maxWin) {
 		return false
 	}
 	// Midway, segments may be on their way that the other end sent before.
@@ -181,20 +182,24 @@ func (c *tcp) stepRST(state State, opener, from endpoint, s *wire.TCP) (result, 
 // stepClosed judges a segment of a connection that has closed: a SYN begins a new
 // one (SEM 2.8), and what repeats the old one's last words passes, data included,
 // because an end that has missed the last acknowledgement repeats all it has sent
-// since the one before.
+// since the one before. Of a connection that was reset, an end that has not
+// noticed may also go on: what it sends tells the other one to say so again.
 func (c *tcp) stepClosed(from endpoint, s *wire.TCP) result {
 	switch {
+	case s.Flags&(wire.SYN|wire.ACK) == wire.SYN && c.repeatsSYN(from, s):
+		return ignore // a late copy of the one that opened the connection
 	case s.Flags&(wire.SYN|wire.ACK) == wire.SYN:
 		return fresh
-	case s.Flags&wire.SYN != 0:
-		return late
 	case s.Flags&wire.RST != 0:
 		if s.Seq == c.ends[from.other()].ack || s.Seq == c.ends[from].end {
 			return ignore
 		}
 		return late
-	case !before(c.ends[from].end, next(s)) && c.inWindow(from, s):
-		return ignore
+	case c.flags&bothFINsAcked == bothFINsAcked && before(c.ends[from].end, next(s)), !c.inWindow(from, s):
+		return late
 	}
-	return late
+	if s.Flags&wire.SYN == 0 {
+		c.advance(from, s)
+	}
+	return ignore
 }
