@@ -26,6 +26,9 @@ func compile(c Config, prev *plane, devices map[string]port.Device) *plane {
 		services:   make(map[wire.Addr]bool),
 	}
 	local := append([]netip.Prefix{c.VPC.CIDR}, c.VPC.CIDRs...)
+	if c.VPC.CIDR6.IsValid() {
+		local = append(local, c.VPC.CIDR6)
+	}
 	if prev != nil {
 		p.generation = prev.generation + 1
 	}
@@ -42,6 +45,9 @@ func compile(c Config, prev *plane, devices map[string]port.Device) *plane {
 		s.routes = tables[c.Subnets[i].RouteTable]
 		p.subnets[s.name] = s
 		p.routers[s.router] = true
+		if s.cidr6.IsValid() {
+			p.routers[wire.AddrFrom(s.cidr6.Addr().Next())] = true
+		}
 	}
 	groups := compileGroups(&c)
 	p.rules = ruleNames(&c)
@@ -70,7 +76,11 @@ func compile(c Config, prev *plane, devices map[string]port.Device) *plane {
 		p.byName[e.name] = e
 		e.subnet.neighbours[e.mac] = e
 		for _, a := range e.addresses {
-			p.byAddress[a] = e
+			if isLinkLocal6(&a) {
+				e.subnet.linkLocal[a] = e
+			} else {
+				p.byAddress[a] = e
+			}
 		}
 	}
 	for _, t := range tables {
@@ -87,14 +97,29 @@ func newSubnet(s *Subnet, acls map[string]*nacl.Table) *subnet {
 	return &subnet{
 		name:       s.Name,
 		cidr:       s.CIDR,
+		cidr6:      s.CIDR6,
 		router:     wire.AddrFrom(router),
 		broadcast:  wire.AddrFrom(lastAddress(s.CIDR)),
 		acl:        acls[s.NetworkACL],
 		aclName:    s.NetworkACL,
 		neighbours: make(map[wire.MAC]*eni),
-		onLink:     route{block: s.CIDR},
+		linkLocal:  make(map[wire.Addr]*eni),
+		onLink:     [2]route{{block: s.CIDR}, {block: s.CIDR6}},
 	}
 }
+
+// setRouter notes the MAC of the subnet's router, and the IPv6 addresses that the
+// router has: the first of the block, the link-local one of its MAC, and the one
+// that AWS documents for all routers (SEM 5.1).
+func (s *subnet) setRouter(mac wire.MAC) {
+	s.routerMAC = mac
+	if s.cidr6.IsValid() {
+		s.routers6 = []wire.Addr{wire.LinkLocal(mac), wire.AddrFrom(s.cidr6.Addr().Next()), wire.AddrFrom(documentedRouter6)}
+	}
+}
+
+// documentedRouter6 is the link-local address that AWS prints for the router.
+var documentedRouter6 = netip.MustParseAddr("fe80:ec2::1")
 
 // lastAddress returns the highest address of an IPv4 block.
 func lastAddress(p netip.Prefix) netip.Addr {
@@ -115,10 +140,13 @@ func newENI(c *Config, inst *Instance, s *subnet, groups map[string]compiledGrou
 		mtu:          c.VPC.MTU,
 		limits:       limits(c, inst),
 	}
-	s.routerMAC = e.iface.RouterMAC
+	s.setRouter(e.iface.RouterMAC)
 	e.mac = e.iface.MAC
 	for _, a := range e.iface.Addresses {
 		e.addresses = append(e.addresses, wire.AddrFrom(a))
+	}
+	if s.cidr6.IsValid() {
+		e.addresses = append(e.addresses, wire.LinkLocal(e.mac))
 	}
 	e.address = e.addresses[0]
 	compiled := make([]*filter.Group, 0, len(inst.SecurityGroups))

@@ -71,16 +71,42 @@ func (j *judge) reachable(in *eni) policy.Reason {
 	switch {
 	case in.owns(dst):
 		return policy.Hairpin
-	case j.plane.routers[*dst]:
+	case j.plane.routers[*dst], in.subnet.isRouter(dst):
 		return policy.RouterService
-	case dst[12] == 169 && dst[13] == 254, j.plane.services[*dst]: // SEM 1.6
+	case isPlatform(dst), j.plane.services[*dst]:
 		return policy.PlatformService
-	case dst[12]&0xf0 == 224:
+	case isMulticast(dst):
 		return policy.Multicast
 	case *dst == limitedBroadcast, *dst == in.subnet.broadcast:
 		return policy.Broadcast
 	}
 	return policy.None
+}
+
+// isPlatform reports whether an address belongs to the blocks of AWS's services:
+// 169.254.0.0/16 and fd00:ec2::/32 (SEM 1.6, 5.3).
+func isPlatform(a *wire.Addr) bool {
+	if a.Is4() {
+		return a[12] == 169 && a[13] == 254
+	}
+	return *(*[4]byte)(a[:]) == [4]byte{0xfd, 0x00, 0x0e, 0xc2}
+}
+
+// isMulticast reports whether an address is one of a group: 224.0.0.0/4, ff00::/8.
+func isMulticast(a *wire.Addr) bool {
+	if a.Is4() {
+		return a[12]&0xf0 == 224
+	}
+	return a[0] == 0xff
+}
+
+// owner returns the interface that has an address, as seen from the subnet of
+// in: its neighbours' link-local addresses count.
+func (p *plane) owner(in *eni, a *wire.Addr) *eni {
+	if isLinkLocal6(a) {
+		return in.subnet.linkLocal[*a]
+	}
+	return p.byAddress[*a]
 }
 
 // limitedBroadcast is 255.255.255.255 (RFC 919).
@@ -91,9 +117,8 @@ var limitedBroadcast = wire.AddrFrom4([]byte{255, 255, 255, 255})
 func (j *judge) egress(in *eni) (hop, policy.Reason) {
 	f := j.frame
 	dst := f.Tuple.Dst.Netip()
-	owner := j.plane.byAddress[f.Tuple.Dst]
 	var remote []filter.GroupID
-	if owner != nil {
+	if owner := j.plane.owner(in, &f.Tuple.Dst); owner != nil {
 		remote = owner.groups
 	}
 	ref, r := j.securityGroups(in, policy.Egress, dst, remote)

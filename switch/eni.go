@@ -2,6 +2,7 @@ package vswitch
 
 import (
 	"net/netip"
+	"slices"
 
 	"vswitch/conntrack"
 	"vswitch/filter"
@@ -21,7 +22,7 @@ type eni struct {
 
 	mac       wire.MAC
 	address   wire.Addr   // the primary one
-	addresses []wire.Addr // all, the primary one first
+	addresses []wire.Addr // all, the primary one first, the link-local one last if the subnet has IPv6
 	subnet    *subnet
 	groups    []filter.GroupID
 	policy    *filter.Policy
@@ -40,18 +41,26 @@ type eni struct {
 type subnet struct {
 	name       string
 	cidr       netip.Prefix
-	router     wire.Addr // the first address of the block, the instances' gateway (SEM 5.1)
+	cidr6      netip.Prefix // the zero Prefix without IPv6
+	router     wire.Addr    // the first address of the block, the instances' gateway (SEM 5.1)
+	routers6   []wire.Addr  // its IPv6 addresses; none without IPv6
 	routerMAC  wire.MAC
 	broadcast  wire.Addr // the last address of the block
 	acl        *nacl.Table
 	aclName    string
 	neighbours map[wire.MAC]*eni
+	linkLocal  map[wire.Addr]*eni // the neighbours by their link-local addresses
 	routes     *routeTable
-	onLink     route // of packets that do not leave the subnet
+	onLink     [2]route // of packets that do not leave the subnet: IPv4, IPv6
 }
 
-// contains reports whether an address is one of the subnet's.
-func (s *subnet) contains(a netip.Addr) bool { return s.cidr.Contains(a) }
+// contains reports whether an address lies in the subnet's blocks.
+func (s *subnet) contains(a netip.Addr) bool { return s.cidr.Contains(a) || s.cidr6.Contains(a) }
+
+// isRouter reports whether an address is one of the subnet's router.
+func (s *subnet) isRouter(a *wire.Addr) bool {
+	return *a == s.router || slices.Contains(s.routers6, *a)
+}
 
 // owns reports whether a is one of the interface's own addresses.
 func (e *eni) owns(a *wire.Addr) bool {
@@ -68,25 +77,22 @@ func (e *eni) owns(a *wire.Addr) bool {
 // check is off, and no destination that a VPC does not carry (reliability rows
 // L1, L2, L10, L11). It comes before the flow cache, for every frame.
 func (e *eni) identify(f *wire.Frame) policy.Reason {
-	if f.Src != e.mac {
+	switch {
+	case f.Src != e.mac:
 		return policy.SourceMAC
-	}
-	if f.Kind == wire.KindARP {
+	case f.Kind == wire.KindARP:
 		return policy.None // answerARP checks the sender
-	}
-	if f.Dst[0]&1 != 0 {
+	case f.Dst[0]&1 != 0:
+		if f.IsND() {
+			return policy.None // answerND checks the sender
+		}
 		if f.Dst == broadcastMAC {
 			return policy.Broadcast
 		}
 		return policy.Multicast
-	}
-	if f.Kind == wire.KindIPv6 {
-		return policy.IPv6Unsupported
-	}
-	if f.Tuple.Src == e.address || e.owns(&f.Tuple.Src) {
+	case f.Tuple.Src == e.address || e.owns(&f.Tuple.Src):
 		return policy.None
-	}
-	if e.checkAddress || !forwardable(&f.Tuple.Src) || f.Tuple.Src == e.subnet.router {
+	case e.checkAddress || !forwardable(&f.Tuple.Src) || e.subnet.isRouter(&f.Tuple.Src):
 		return policy.SourceAddress
 	}
 	return policy.None
@@ -94,9 +100,15 @@ func (e *eni) identify(f *wire.Frame) policy.Reason {
 
 var broadcastMAC = wire.MAC{0xff, 0xff, 0xff, 0xff, 0xff, 0xff}
 
-// forwardable reports whether an instance that forwards for others may send
-// from the IPv4 address a: not 0.0.0.0/8, loopback, multicast or reserved
-// (RFC 6890), which no host has.
+// forwardable reports whether an instance that forwards for others may send from
+// a: not this network, loopback, link-local IPv6, multicast or reserved (RFC
+// 6890), from which nothing is forwarded.
 func forwardable(a *wire.Addr) bool {
-	return a[12] != 0 && a[12] != 127 && a[12] < 224
+	if a.Is4() {
+		return a[12] != 0 && a[12] != 127 && a[12] < 224
+	}
+	return a[0] != 0xff && !isLinkLocal6(a) && *(*[15]byte)(a[:]) != [15]byte{}
 }
+
+// isLinkLocal6 reports whether a lies in fe80::/10.
+func isLinkLocal6(a *wire.Addr) bool { return a[0] == 0xfe && a[1]&0xc0 == 0x80 }

@@ -9,7 +9,8 @@ package vswitch
 //  2. parse: wire.Frame.Parse, once and strictly. Nothing behind it can fail.
 //  3. identity: the frame is the sender's own (eni.identify). Before the cache,
 //     always.
-//  4. ARP is answered by the VPC (responder.go). Nothing is ever flooded.
+//  4. ARP and neighbour discovery are answered by the VPC (responder.go). Nothing
+//     is ever flooded.
 //  5. flow cache: one exact-match lookup (flow.go). A hit must be of the current
 //     plane, and both of its connections must live and take the segment.
 //  6. decide, on a miss (decide.go): the platform's own addresses, then the
@@ -113,10 +114,15 @@ func (w *worker) advance(e *flowEntry, f *wire.Frame) bool {
 	return e.refs.ingress == none.ingress || w.conns.Advance(e.refs.ingress, f, w.now)
 }
 
-// uncached takes ICMP packets and fragments through the slow path.
+// uncached answers neighbour discovery and pings of the router, and takes other
+// ICMP packets and fragments through the slow path.
 func (w *worker) uncached(in *eni, f *wire.Frame) {
 	if f.Fragment {
 		w.hold(in, f)
+		return
+	}
+	if f.IsND() {
+		w.answerND(in, f)
 		return
 	}
 	if in.subnet.echoes(f) {

@@ -57,11 +57,14 @@ func (t *routeTable) lookup(dst netip.Addr) *route {
 func (p *plane) route(in *eni, dst *wire.Addr) (*route, *eni, policy.Reason) {
 	addr, s := dst.Netip(), in.subnet
 	r := s.routes.lookup(addr)
-	if s.contains(addr) {
-		r = &s.onLink
+	switch {
+	case s.cidr.Contains(addr):
+		r = &s.onLink[0]
+	case s.cidr6.Contains(addr):
+		r = &s.onLink[1]
 	}
 	switch {
-	case r == nil:
+	case r == nil, isLinkLocal6(dst): // a router forwards nothing to or from a link-local address (RFC 4291 section 2.5.6)
 		return nil, nil, policy.NoRoute
 	case r.target.Kind == TargetBlackhole:
 		return r, nil, policy.Blackhole

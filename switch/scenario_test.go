@@ -2,6 +2,7 @@ package vswitch_test
 
 import (
 	"bufio"
+	"fmt"
 	"net/netip"
 	"os"
 	"path/filepath"
@@ -10,6 +11,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	vswitch "vswitch/switch"
 )
 
 // A scenario is one numbered case of SEM 9, or one of ours, from a file in
@@ -29,14 +32,20 @@ import (
 //	address a1 10.0.1.50                a secondary address
 //	prefixes 1 10.0.1.10/32 ...         the entries of prefix list pl-1
 //	vpc strict                          or: loose, nitrov6, max=10
+//	subnet S 10.0.4.0/28                another subnet
+//	instance c1 S [10.0.4.7]            another instance, without a device
+//	repeat 19 LINE                      the line 19 times, with %d as 10, 11, 12 ...
+//	refused TEXT while LINE             the configuration that the line makes is refused, and TEXT is in the message
 //	wait 29s                            the clock goes on
 //	a1:40000 > b1:22 tcp S => b1        a1 sends; b1 gets it, to the byte
 //	a1:40000 > b1:22 tcp S => SG_INGRESS   ... or it is dropped for that reason
 //	a1 > b1 icmp echo-request => b1
 //
-// Names in a packet stand for addresses. "from=m1" names another sender than
+// Names in a packet stand for addresses: a1 for the IPv4 one, a1.6 for the IPv6
+// one, a1.ll for the link-local one. "from=m1" names another sender than
 // the source address does, "mac=b1" another next hop than the router, or
-// "mac=xx:xx:xx:xx:xx:xx".
+// "mac=xx:xx:xx:xx:xx:xx", and "smac=" another source MAC than the sender's.
+// "ethertype=88cc" overwrites the EtherType, and "vlan=5" puts a tag in front of it.
 type scenario struct {
 	file  string
 	line  int
@@ -53,6 +62,9 @@ func scenarios(t *testing.T) []scenario {
 	}
 	var all []scenario
 	for _, name := range files {
+		if filepath.Base(name) == "absent.txt" {
+			continue
+		}
 		f, err := os.Open(name)
 		if err != nil {
 			t.Fatal(err)
@@ -123,6 +135,22 @@ func (v *vpc) run(line string) {
 	}
 	words := strings.Fields(line)
 	switch words[0] {
+	case "repeat":
+		for i := range v.number(words[1]) {
+			v.run(strings.ReplaceAll(strings.Join(words[2:], " "), "%d", itoa(10+i)))
+		}
+	case "refused":
+		v.refused(words[1], strings.Join(words[3:], " "))
+	case "subnet":
+		v.dirty = true
+		v.config.Subnets = append(slices.Clone(v.config.Subnets), vswitch.Subnet{Name: words[1], CIDR: netip.MustParsePrefix(words[2])})
+	case "instance":
+		v.dirty = true
+		in := vswitch.Instance{Name: words[1], Subnet: words[2]}
+		if len(words) > 3 {
+			in.IP = netip.MustParseAddr(words[3])
+		}
+		v.config.Instances = append(slices.Clone(v.config.Instances), in)
 	case "sg":
 		v.authorize(words[1], words[2], words[3:])
 	case "revoke":
@@ -152,5 +180,40 @@ func (v *vpc) run(line string) {
 		v.now += int64(d)
 	default:
 		v.fatalf("no such line: %q", line)
+	}
+}
+
+// numbered is how many scenarios SEM 9.1 to 9.4 have of each kind.
+var numbered = map[string]int{"SG": 26, "CT": 23, "NA": 22, "RT": 35}
+
+// TestNoScenarioIsSkipped holds that each numbered scenario of SEM 9.1 to 9.4 is
+// either run or listed as absent, with a reason, and not both.
+func TestNoScenarioIsSkipped(t *testing.T) {
+	number := regexp.MustCompile(`^(SG|CT|NA|RT)-\d\d\b`)
+	run := map[string]bool{}
+	for _, s := range scenarios(t) {
+		if n := number.FindString(s.name); n != "" {
+			run[n] = true
+		}
+	}
+	text, err := os.ReadFile("testdata/scenarios/absent.txt")
+	if err != nil {
+		t.Fatal(err)
+	}
+	absent := map[string]bool{}
+	for _, line := range strings.Split(string(text), "\n") {
+		if n, reason, _ := strings.Cut(line, " "); number.MatchString(line) {
+			absent[n] = true
+			if reason == "" || run[n] {
+				t.Errorf("absent.txt: %q: it has no reason, or is run after all", line)
+			}
+		}
+	}
+	for kind, count := range numbered {
+		for i := 1; i <= count; i++ {
+			if n := fmt.Sprintf("%s-%02d", kind, i); !run[n] && !absent[n] {
+				t.Errorf("%s is neither run nor listed as absent", n)
+			}
+		}
 	}
 }

@@ -2,8 +2,12 @@ package vswitch_test
 
 import (
 	"bytes"
+	"encoding/binary"
+	"errors"
 	"fmt"
+	"net"
 	"net/netip"
+	"reflect"
 	"slices"
 	"strconv"
 	"strings"
@@ -22,7 +26,7 @@ func itoa(n int) string { return strconv.Itoa(n) }
 
 // A vpc is the fixture of SEM 9.0 on in-memory ports with a clock that stands
 // still: subnets P, A, B and M, and in them p1, a1, a2, b1, b2 and m1, each in a
-// group of its own that allows nothing in and everything out.
+// group of its own that allows nothing in and everything out. All have IPv6 too.
 type vpc struct {
 	t      *testing.T
 	where  string // file:line of the scenario
@@ -35,21 +39,26 @@ type vpc struct {
 }
 
 // members are the instances of the fixture.
-var members = []struct{ name, subnet, address string }{
-	{"p1", "P", "10.0.0.30"}, {"a1", "A", "10.0.1.10"}, {"a2", "A", "10.0.1.11"},
-	{"b1", "B", "10.0.2.20"}, {"b2", "B", "10.0.2.21"}, {"m1", "M", "10.0.3.5"},
+var members = []struct{ name, subnet, address, address6 string }{
+	{"p1", "P", "10.0.0.30", "2001:db8:a::30"},
+	{"a1", "A", "10.0.1.10", "2001:db8:a:1::10"}, {"a2", "A", "10.0.1.11", "2001:db8:a:1::11"},
+	{"b1", "B", "10.0.2.20", "2001:db8:a:2::20"}, {"b2", "B", "10.0.2.21", "2001:db8:a:2::21"},
+	{"m1", "M", "10.0.3.5", "2001:db8:a:3::5"},
 }
 
 // fixture returns the configuration of SEM 9.0.
 func fixture() vswitch.Config {
-	c := vswitch.Config{VPC: vswitch.VPC{Name: "vpc-a", CIDR: netip.MustParsePrefix("10.0.0.0/16")}}
+	c := vswitch.Config{VPC: vswitch.VPC{Name: "vpc-a", CIDR: netip.MustParsePrefix("10.0.0.0/16"), CIDR6: netip.MustParsePrefix("2001:db8:a::/56")}}
 	for i, name := range []string{"P", "A", "B", "M"} {
-		c.Subnets = append(c.Subnets, vswitch.Subnet{Name: name, CIDR: netip.MustParsePrefix(fmt.Sprintf("10.0.%d.0/24", i))})
+		c.Subnets = append(c.Subnets, vswitch.Subnet{
+			Name: name, CIDR: netip.MustParsePrefix(fmt.Sprintf("10.0.%d.0/24", i)), CIDR6: netip.MustParsePrefix(fmt.Sprintf("2001:db8:a:%d::/64", i)),
+		})
 	}
 	for _, m := range members {
 		c.SecurityGroups = append(c.SecurityGroups, vswitch.SecurityGroup{Name: "g-" + m.name})
 		c.Instances = append(c.Instances, vswitch.Instance{
-			Name: m.name, Subnet: m.subnet, IP: netip.MustParseAddr(m.address), SecurityGroups: []string{"g-" + m.name},
+			Name: m.name, Subnet: m.subnet, SecurityGroups: []string{"g-" + m.name},
+			IP: netip.MustParseAddr(m.address), IP6: netip.MustParseAddr(m.address6),
 		})
 	}
 	return c
@@ -100,7 +109,28 @@ func (v *vpc) apply() {
 	}
 }
 
-// port returns the interface of an instance, as the switch has it.
+// refused executes a line whose configuration must be refused for a reason that
+// holds text, and takes it back.
+func (v *vpc) refused(text, line string) {
+	v.t.Helper()
+	v.apply()
+	good := v.sw.Config()
+	before := v.config
+	before.SecurityGroups, before.NetworkACLs = slices.Clone(before.SecurityGroups), slices.Clone(before.NetworkACLs)
+	before.Subnets, before.Instances = slices.Clone(before.Subnets), slices.Clone(before.Instances)
+	before.RouteTables = slices.Clone(before.RouteTables)
+	v.run(line)
+	var invalid *vswitch.InvalidError
+	if err := v.sw.Apply(v.config, nil); !errors.As(err, &invalid) || !strings.Contains(err.Error(), text) {
+		v.fatalf("%q: got %v, want it refused for a reason with %q", line, err, text)
+	}
+	if now := v.sw.Config(); !reflect.DeepEqual(now, good) {
+		v.fatalf("%q: the refused configuration left its traces", line)
+	}
+	v.config, v.dirty = before, false
+}
+
+// iface returns the interface of an instance, as the switch has it.
 func (v *vpc) iface(name string) vswitch.Interface {
 	c := v.sw.Config()
 	return c.Interface(name)
@@ -112,12 +142,14 @@ func (v *vpc) send(words []string, want string) {
 	v.t.Helper()
 	v.apply()
 	v.frames++
-	sender, next := v.sender(&words), v.nextHop(&words)
-	for i, w := range words {
-		words[i] = v.address(w)
-	}
+	sender, next, source := v.sender(&words), v.mac(&words, "mac="), v.mac(&words, "smac=")
+	tag, hasTag := v.option(&words, "vlan=")
+	kind, hasKind := v.option(&words, "ethertype=")
 	if sender == "" {
 		sender = v.owner(words[0])
+	}
+	for i, w := range words {
+		words[i] = v.address(w)
 	}
 	from := v.iface(sender)
 	mac := from.RouterMAC
@@ -125,7 +157,19 @@ func (v *vpc) send(words []string, want string) {
 		mac = *next
 	}
 	text := strings.Join(words, " ")
-	b := wiretest.Bytes(v.t, from.MAC, mac, text)
+	own := from.MAC
+	if source != nil {
+		own = *source
+	}
+	b := wiretest.Bytes(v.t, own, mac, text)
+	if hasKind {
+		n, err := strconv.ParseUint(kind, 16, 16)
+		v.must(err)
+		binary.BigEndian.PutUint16(b[wire.VirtioSize+12:], uint16(n))
+	}
+	if hasTag {
+		b = slices.Insert(b, wire.VirtioSize+12, 0x81, 0x00, 0x00, byte(v.number(tag)))
+	}
 	before := v.sw.Status()
 	if !v.ports[sender].Send(b) {
 		v.fatalf("port of %s is full", sender)
@@ -204,7 +248,8 @@ func (v *vpc) received(name string, sent []byte) uint64 {
 	if sent != nil && !bytes.Equal(b[wire.VirtioSize+macs:], sent[wire.VirtioSize+macs:]) {
 		v.fatalf("%s received other bytes than were sent:\n got %x\nwant %x", name, b, sent)
 	}
-	if to := v.iface(name); wire.MAC(b[wire.VirtioSize:][:6]) != to.MAC {
+	allNodes := wire.MAC{0x33, 0x33, 0, 0, 0, 1} // of an advertisement to an asker without an address
+	if to := wire.MAC(b[wire.VirtioSize:][:6]); to != v.iface(name).MAC && to != allNodes {
 		v.fatalf("%s received a frame for another MAC: %x", name, b)
 	}
 	return uint64(n - wire.VirtioSize)
@@ -240,62 +285,91 @@ func reasonOf(name string) (policy.Reason, bool) {
 	return policy.None, false
 }
 
+// option takes a "key=value" out of the words.
+func (v *vpc) option(words *[]string, key string) (string, bool) {
+	for i, w := range *words {
+		if value, ok := strings.CutPrefix(w, key); ok {
+			*words = slices.Delete(*words, i, i+1)
+			return value, true
+		}
+	}
+	return "", false
+}
+
 // sender takes a "from=NAME" out of the words.
 func (v *vpc) sender(words *[]string) string {
-	for i, w := range *words {
-		if name, ok := strings.CutPrefix(w, "from="); ok {
-			*words = slices.Delete(*words, i, i+1)
-			return name
-		}
-	}
-	return ""
+	name, _ := v.option(words, "from=")
+	return name
 }
 
-// nextHop takes a "mac=..." out of the words.
-func (v *vpc) nextHop(words *[]string) *wire.MAC {
-	for i, w := range *words {
-		name, ok := strings.CutPrefix(w, "mac=")
-		if !ok {
-			continue
-		}
-		*words = slices.Delete(*words, i, i+1)
-		if _, isPort := v.ports[name]; isPort {
-			mac := v.iface(name).MAC
-			return &mac
-		}
-		var mac wire.MAC
-		if n, err := fmt.Sscanf(name, "%x:%x:%x:%x:%x:%x", &mac[0], &mac[1], &mac[2], &mac[3], &mac[4], &mac[5]); n != 6 {
-			v.fatalf("mac %q: %v", name, err)
-		}
+// mac takes a MAC address, or the name of the instance that has it, out of the
+// words. It returns nil if there is none.
+func (v *vpc) mac(words *[]string, key string) *wire.MAC {
+	v.t.Helper()
+	name, ok := v.option(words, key)
+	if !ok {
+		return nil
+	}
+	if _, isPort := v.ports[name]; isPort {
+		mac := v.iface(name).MAC
 		return &mac
 	}
-	return nil
+	b, err := net.ParseMAC(name)
+	v.must(err)
+	mac := wire.MAC(b)
+	return &mac
 }
 
-// address replaces the name of an instance by its address: "b1:22", "b1".
+// address replaces the name of an instance by its address: "b1:22" and "b1" by
+// the IPv4 one, "b1.6:22" and "b1.6" by the IPv6 one, "b1.ll" by the link-local one
+// and "b1.mac" by its MAC; "A.router" by the router's link-local one in subnet A.
 func (v *vpc) address(word string) string {
+	if key, value, ok := strings.Cut(word, "="); ok {
+		return key + "=" + v.address(value)
+	}
 	name, ports, hasPort := strings.Cut(word, ":")
-	for _, m := range members {
-		if m.name == name {
-			if hasPort {
-				return m.address + ":" + ports
+	host, family, _ := strings.Cut(name, ".")
+	if family == "router" {
+		for _, m := range members {
+			if m.subnet == host {
+				return bracket(wire.LinkLocal(v.iface(m.name).RouterMAC).String(), ports, hasPort)
 			}
+		}
+	}
+	for _, m := range members {
+		switch {
+		case m.name != host:
+		case family == "6":
+			return bracket(m.address6, ports, hasPort)
+		case family == "ll":
+			return bracket(wire.LinkLocal(v.iface(host).MAC).String(), ports, hasPort)
+		case family == "mac":
+			return v.iface(host).MAC.String()
+		case hasPort:
+			return m.address + ":" + ports
+		default:
 			return m.address
 		}
 	}
 	return word
 }
 
-// owner returns the instance with the address at the head of word.
-func (v *vpc) owner(word string) string {
-	host, _, _ := strings.Cut(word, ":")
-	for _, m := range members {
-		if m.address == host {
-			return m.name
-		}
+// bracket joins an IPv6 address and the ports, if there are some.
+func bracket(address, ports string, hasPorts bool) string {
+	if hasPorts {
+		return "[" + address + "]:" + ports
 	}
-	v.fatalf("no instance has the source address %s: say from=NAME", word)
-	return ""
+	return address
+}
+
+// owner returns the instance that the source of a packet names.
+func (v *vpc) owner(word string) string {
+	name, _, _ := strings.Cut(word, ":")
+	name, _, _ = strings.Cut(name, ".")
+	if _, ok := v.ports[name]; !ok {
+		v.fatalf("%s is no instance: say from=NAME", word)
+	}
+	return name
 }
 
 // service parses "tcp 22", "udp", "icmp 8", "icmp 3/4", "all", "47".

@@ -78,7 +78,7 @@ func newWorker(o options) (*worker, error) {
 		fragments: conntrack.NewFragments(),
 		cache:     newFlowCache(o.cacheSize),
 		buffer:    make([]byte, wire.MaxFrame),
-		answer:    make([]byte, 0, 128),
+		answer:    make([]byte, 0, 256),
 		wakeFD:    fd,
 		gone:      make(map[*eni]bool),
 	}, nil

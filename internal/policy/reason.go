@@ -25,15 +25,17 @@ const (
 	IPSourceRoute     // a source-routing option
 	IPFragment        // fragment fields that no legal fragment has
 	IPProtocol        // protocol number 0, which carries no upper layer
-	IPv6Unsupported   // IPv6, which this version does not forward
 	TransportHeader   // the TCP, UDP or ICMP header is truncated or contradicts the packet
 	TransportChecksum // the TCP, UDP or ICMP checksum is wrong in a packet that would create state
 	TCPFlags          // a combination of TCP flags that no legal segment has
 	ARPInvalid        // an ARP packet that is not Ethernet/IPv4, or is truncated
+	NDInvalid         // a neighbor discovery message that RFC 4861 has every receiver discard, in a fragment or behind extension headers too
 	SourceMAC         // the source MAC is not that of the network interface
 	SourceAddress     // the source address is not one of the network interface
 	ARPSpoofed        // the sender in an ARP packet is not the network interface
 	ARPUnanswered     // an ARP question about an address nobody here answers for, or an ARP reply
+	NDSpoofed         // a neighbor discovery message that speaks for another than the network interface, as a router's does
+	NDUnanswered      // a neighbor discovery question that nobody here answers, or an advertisement
 	Broadcast         // the destination is a broadcast address: a VPC has none
 	Multicast         // the destination is a multicast address
 	UnknownMAC        // the destination MAC is neither the router's nor a neighbour's
@@ -84,15 +86,17 @@ var reasons = [NumReasons]struct{ name, sentence string }{
 	IPSourceRoute:     {"IP_SOURCE_ROUTE", "the packet asks for source routing"},
 	IPFragment:        {"IP_FRAGMENT", "the fragment fields are those of no legal fragment"},
 	IPProtocol:        {"IP_PROTOCOL", "IP protocol 0 carries nothing that a rule could name"},
-	IPv6Unsupported:   {"IPV6_UNSUPPORTED", "this version does not forward IPv6"},
 	TransportHeader:   {"TRANSPORT_HEADER", "the TCP, UDP or ICMP header is malformed"},
 	TransportChecksum: {"TRANSPORT_CHECKSUM", "the TCP, UDP or ICMP checksum is wrong"},
 	TCPFlags:          {"TCP_FLAGS", "the TCP flags are those of no legal segment"},
 	ARPInvalid:        {"ARP_INVALID", "the ARP packet is malformed"},
+	NDInvalid:         {"ND_INVALID", "the neighbor discovery message is malformed or did not come straight from the link"},
 	SourceMAC:         {"SOURCE_MAC", "the source MAC is not that of the instance"},
 	SourceAddress:     {"SOURCE_ADDRESS", "the source address is not one of the instance (source/dest check)"},
 	ARPSpoofed:        {"ARP_SPOOFED", "the ARP sender is not the instance"},
 	ARPUnanswered:     {"ARP_UNANSWERED", "nobody answers for the address asked for"},
+	NDSpoofed:         {"ND_SPOOFED", "the neighbor discovery message speaks for another than the instance"},
+	NDUnanswered:      {"ND_UNANSWERED", "nobody answers the neighbor discovery message"},
 	Broadcast:         {"BROADCAST", "a VPC carries no broadcast"},
 	Multicast:         {"MULTICAST", "a VPC carries no multicast"},
 	UnknownMAC:        {"UNKNOWN_MAC", "the destination MAC is neither the router's nor a neighbour's"},
