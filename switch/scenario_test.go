@@ -36,10 +36,15 @@ import (
 //	instance c1 S [10.0.4.7]            another instance, without a device
 //	repeat 19 LINE                      the line 19 times, with %d as 10, 11, 12 ...
 //	refused TEXT while LINE             the configuration that the line makes is refused, and TEXT is in the message
+//	timed-out a1 2                      that many held fragments of a1 were dropped for FRAGMENT_TIMEOUT
 //	wait 29s                            the clock goes on
 //	a1:40000 > b1:22 tcp S => b1        a1 sends; b1 gets it, to the byte
 //	a1:40000 > b1:22 tcp S => SG_INGRESS   ... or it is dropped for that reason
 //	a1 > b1 icmp echo-request => b1
+//
+//	fragments 1480 a1:40000 > b1:53 udp len=4000 => b1
+//	                                    the packet in fragments of that much data; "reversed", "twice" (each one
+//	                                    twice), "but-last" or "but-first" behind the size change what is sent
 //
 // Names in a packet stand for addresses: a1 for the IPv4 one, a1.6 for the IPv6
 // one, a1.ll for the link-local one. "from=m1" names another sender than
@@ -130,6 +135,10 @@ func (v *vpc) run(line string) {
 	v.t.Helper()
 	line = strings.TrimSpace(comment.ReplaceAllString(line, ""))
 	if packet, want, ok := strings.Cut(line, "=>"); ok {
+		if words := strings.Fields(packet); words[0] == "fragments" {
+			v.sendFragments(words[1:], strings.TrimSpace(want))
+			return
+		}
 		v.send(strings.Fields(packet), strings.TrimSpace(want))
 		return
 	}
@@ -139,6 +148,8 @@ func (v *vpc) run(line string) {
 		for i := range v.number(words[1]) {
 			v.run(strings.ReplaceAll(strings.Join(words[2:], " "), "%d", itoa(10+i)))
 		}
+	case "timed-out":
+		v.timedOut(words[1], uint64(v.number(words[2])))
 	case "refused":
 		v.refused(words[1], strings.Join(words[3:], " "))
 	case "subnet":

@@ -148,15 +148,12 @@ func (v *vpc) send(words []string, want string) {
 	if sender == "" {
 		sender = v.owner(words[0])
 	}
-	for i, w := range words {
-		words[i] = v.address(w)
-	}
 	from := v.iface(sender)
 	mac := from.RouterMAC
 	if next != nil {
 		mac = *next
 	}
-	text := strings.Join(words, " ")
+	text := v.text(words)
 	own := from.MAC
 	if source != nil {
 		own = *source
@@ -352,6 +349,15 @@ func (v *vpc) address(word string) string {
 		}
 	}
 	return word
+}
+
+// text returns the packet that the words describe, addresses in place of names.
+func (v *vpc) text(words []string) string {
+	out := make([]string, len(words))
+	for i, w := range words {
+		out[i] = v.address(w)
+	}
+	return strings.Join(out, " ")
 }
 
 // bracket joins an IPv6 address and the ports, if there are some.
