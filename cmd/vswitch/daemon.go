@@ -30,8 +30,9 @@ type daemon struct {
 	change sync.Mutex
 	lab    *lab.Lab
 
-	tally   sync.Mutex // guards reloads
+	tally   sync.Mutex // guards the fields below
 	reloads api.Reloads
+	failed  int // how many of the frames that failed inside the switch are in the log
 
 	// life is read-locked by whoever looks at the switch, and locked by whoever
 	// ends it: a reload, which may take seconds, does not make status wait.
@@ -250,6 +251,7 @@ func (d *daemon) Stop() (api.StopReply, error) {
 	if d.stopped {
 		return api.StopReply{}, errStopping(d.state.vpc)
 	}
+	d.logFailed(d.sw.Status().Captured)
 	d.life.Lock()
 	d.stopped = true
 	err := d.sw.Close()

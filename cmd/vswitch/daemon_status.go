@@ -1,6 +1,7 @@
 package main
 
 import (
+	"encoding/hex"
 	"os"
 	"runtime/debug"
 	"runtime/metrics"
@@ -30,6 +31,7 @@ func (d *daemon) Status() (api.Status, error) {
 func (d *daemon) status() api.Status {
 	cfg := d.sw.Config()
 	now := d.sw.Status()
+	d.logFailed(now.Captured)
 	s := api.Status{
 		VPC:           cfg.VPC.Name,
 		ID:            vswitch.ID("vpc", cfg.VPC.Name),
@@ -69,6 +71,17 @@ func (d *daemon) status() api.Status {
 		s.Instances = append(s.Instances, a)
 	}
 	return s
+}
+
+// logFailed logs the frames whose handling failed inside the switch, each once.
+// The switch keeps ten at most.
+func (d *daemon) logFailed(frames []vswitch.FailedFrame) {
+	d.tally.Lock()
+	defer d.tally.Unlock()
+	for ; d.failed < len(frames); d.failed++ {
+		f := &frames[d.failed]
+		d.log.Error("a frame failed inside the switch: please report this", "instance", f.Instance, "cause", f.Cause, "frame", hex.EncodeToString(f.Bytes))
+	}
 }
 
 // instanceStatus returns the document of one instance, without its command.

@@ -6,7 +6,8 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"syscall"
+
+	"golang.org/x/sys/unix"
 
 	"vswitch/internal/api"
 )
@@ -27,14 +28,14 @@ type report struct {
 	Error  *api.Error  `json:"error,omitempty"`
 }
 
-// openReadiness returns the pipe that up has left open.
-func openReadiness() (*readiness, error) {
-	pipe := os.NewFile(readinessFD, "readiness")
-	if _, err := pipe.Stat(); err != nil {
-		return nil, usagef("--background is for vswitch up: descriptor %d is not open", readinessFD)
+// openReadiness takes over the pipe that up has left open at fd.
+func openReadiness(fd int) (*readiness, error) {
+	var st unix.Stat_t
+	if err := unix.Fstat(fd, &st); err != nil || st.Mode&unix.S_IFMT != unix.S_IFIFO {
+		return nil, usagef("--background is for vswitch up: descriptor %d is no pipe", fd)
 	}
-	syscall.CloseOnExec(readinessFD)
-	return &readiness{pipe: pipe}, nil
+	unix.CloseOnExec(fd)
+	return &readiness{pipe: os.NewFile(uintptr(fd), "readiness")}, nil
 }
 
 // tell reports that the daemon forwards. An up that is gone does not care.

@@ -39,7 +39,7 @@ func newRun(c *cli) *cobra.Command {
 			if !background {
 				return c.run(nil)
 			}
-			up, err := openReadiness()
+			up, err := openReadiness(readinessFD)
 			if err != nil {
 				return err
 			}

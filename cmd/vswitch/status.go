@@ -167,7 +167,7 @@ func figures(s *api.Status) string {
 		parts = append(parts, count(s.Reloads.Failed, "failed reload"))
 	}
 	if s.Panics > 0 {
-		parts = append(parts, fmt.Sprintf("%d FRAMES FAILED INSIDE THE SWITCH (see vswitch logs)", s.Panics))
+		parts = append(parts, count(int(s.Panics), "frame")+" failed inside the switch (see vswitch logs)")
 	}
 	return strings.Join(parts, " · ")
 }
