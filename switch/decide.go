@@ -75,6 +75,8 @@ func (j *judge) reachable(in *eni) policy.Reason {
 		return policy.RouterService
 	case isPlatform(dst), j.plane.services[*dst]:
 		return policy.PlatformService
+	case isDHCPAnswer(&f.Tuple):
+		return policy.DHCPSpoofed
 	case isMulticast(dst):
 		return policy.Multicast
 	case *dst == limitedBroadcast, *dst == in.subnet.broadcast:
@@ -90,6 +92,12 @@ func isPlatform(a *wire.Addr) bool {
 		return a[12] == 169 && a[13] == 254
 	}
 	return *(*[4]byte)(a[:]) == [4]byte{0xfd, 0x00, 0x0e, 0xc2}
+}
+
+// isDHCPAnswer reports whether a packet is what a DHCP server sends (RFC 2131
+// section 4.1, RFC 8415 section 7.2; reliability row L5).
+func isDHCPAnswer(t *wire.FiveTuple) bool {
+	return policy.Protocol(t.Protocol) == policy.UDP && (t.SrcPort == 67 && t.DstPort == 68 || t.SrcPort == 547 && t.DstPort == 546)
 }
 
 // isMulticast reports whether an address is one of a group: 224.0.0.0/4, ff00::/8.

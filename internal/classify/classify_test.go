@@ -122,6 +122,8 @@ func TestFirstDoesNotAllocate(t *testing.T) {
 	}
 }
 
+// Threat T8: what a table costs depends on its rules alone, and grows in step with
+// them; packets add nothing to it.
 // Memory is linear in the number of rules: ten times as many must not cost
 // much more than ten times the memory, whether they share a block or not.
 func TestMemoryIsLinear(t *testing.T) {

@@ -42,6 +42,7 @@ const (
 	Hairpin           // the destination is the sender itself
 	RouterService     // addressed to the subnet's router, which only answers echo requests
 	PlatformService   // addressed to a platform service that this VPC does not run
+	DHCPSpoofed       // an answer of a DHCP server: only the platform serves addresses
 	ConntrackClosed   // a late segment of a connection that has closed
 	ConntrackWindow   // a TCP segment outside the connection's window
 	ConntrackState    // a TCP segment that the state of its connection does not allow
@@ -103,6 +104,7 @@ var reasons = [NumReasons]struct{ name, sentence string }{
 	Hairpin:           {"HAIRPIN", "the destination is the sender itself"},
 	RouterService:     {"ROUTER_SERVICE", "the router answers nothing but echo requests to its own subnet's address"},
 	PlatformService:   {"PLATFORM_SERVICE", "this VPC does not run that platform service"},
+	DHCPSpoofed:       {"DHCP_SPOOFED", "it pretends to be a DHCP server, which only the platform is"},
 	ConntrackClosed:   {"CONNTRACK_CLOSED", "the connection it belongs to has closed"},
 	ConntrackWindow:   {"CONNTRACK_WINDOW", "the TCP segment lies outside the connection's window"},
 	ConntrackState:    {"CONNTRACK_STATE", "the TCP segment does not fit the state of its connection"},
