@@ -365,6 +365,24 @@ func TestStaleRefs(t *testing.T) {
 	use(f)
 }
 
+// Versions wrap without becoming that of no connection.
+func TestVersionsWrap(t *testing.T) {
+	tracker := newTracker(t, 10, conntrack.Limits{})
+	tracker.SetVersion(^uint32(0) - 3)
+	seen := map[uint32]bool{0: true, ^uint32(0): true}
+	for i := range 5 {
+		f := numbered(policy.UDP, i)
+		ref, ok := tracker.Insert(eni, f, 0)
+		if !ok || seen[ref.Version] || !tracker.Advance(ref, f, 0) {
+			t.Errorf("connection %d is %v, %v", i, ref, ok)
+		}
+		seen[ref.Version] = true
+		if err := tracker.Check(); err != nil {
+			t.Error(err)
+		}
+	}
+}
+
 // A flow that is a connection already gets a new one in its place.
 func TestInsertTwice(t *testing.T) {
 	tracker := newTracker(t, 10, conntrack.Limits{Max: 1})

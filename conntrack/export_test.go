@@ -37,6 +37,9 @@ func (i Image) State() State { return i.record.state }
 // connection changes.
 func (i Image) Refreshed(before Image) bool { return i.record.expires != before.record.expires }
 
+// SetVersion makes v the version of the connection inserted last.
+func (t *Tracker) SetVersion(v uint32) { t.version = v }
+
 // Check returns an error if a chain, the free list, a wheel or a count
 // contradicts another one.
 func (t *Tracker) Check() error {

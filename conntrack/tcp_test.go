@@ -201,6 +201,12 @@ func TestDataInSYN(t *testing.T) {
 			a S  seq=1000          | pass syn-sent
 			b SA seq=5000 ack=1501 | pass syn-received
 			a A  seq=1501 ack=5001 | pass established`},
+		{"the first SYN had none, the second one has", `
+			a S  seq=1000 scale=0          | new syn-sent
+			a S  seq=1000 len=500 scale=7  | pass syn-sent
+			b SA seq=5000 ack=1501 scale=7 | pass syn-received
+			a A  seq=1501 ack=5001 win=1000   | pass established
+			b A  seq=5001 ack=1501 len=128000 | pass established`},
 		{"more is acknowledged than was sent", `
 			a S  seq=1000 len=500  | new syn-sent
 			b SA seq=5000 ack=1502 | drop state`},
