@@ -67,27 +67,26 @@ func (c *cli) run(up *readiness) error {
 	if err != nil {
 		return err
 	}
-	openLog := func() (*slog.Logger, error) { return c.newLog(c.err), nil }
-	ready := func(api.Status) {}
 	if up != nil {
-		ready = up.tell
-		openLog = func() (*slog.Logger, error) {
+		d, err := startDaemon(s, file, cfg, func() (*slog.Logger, error) {
 			err := logToFile(s.daemonLog())
 			return c.newLog(os.Stderr), err
-		}
-	} else {
-		o, err := s.begin(context.Background(), c.sayWaiting(s))
+		})
 		if err != nil {
 			return err
 		}
-		ready = func(api.Status) { o.end() }
-		defer o.end()
+		return serve(d, signals, up.tell)
 	}
-	d, err := startDaemon(s, file, cfg, openLog)
+	o, err := s.begin(context.Background(), c.sayWaiting(s))
 	if err != nil {
 		return err
 	}
-	return serve(d, signals, ready)
+	defer o.end()
+	d, err := startDaemon(s, file, cfg, func() (*slog.Logger, error) { return c.newLog(c.err), nil })
+	if err != nil {
+		return err
+	}
+	return serve(d, signals, func(api.Status) { o.end() })
 }
 
 // serve speaks for d until it is stopped, and returns when nothing of it is left.
