@@ -11,11 +11,12 @@ import (
 // TransportChecksumOK reports whether the checksum of the transport layer is
 // right, or cannot be wrong: the kernel has verified it or is yet to fill it in
 // (the virtio header says so), the protocol has none that the switch knows, UDP
-// over IPv4 goes without, or the frame is a fragment, whose checksum covers the
-// whole datagram. It reads all of the payload, so it is for frames that would
+// over IPv4 goes without, the frame is a fragment, whose checksum covers the
+// whole datagram, or an IPv6 routing header names another destination, which it
+// covers too. It reads all of the payload, so it is for frames that would
 // create state (I8), not for each one. Kind must not be KindNone.
 func (f *Frame) TransportChecksumOK() bool {
-	if f.Kind == KindARP || f.Fragment || f.offload != 0 {
+	if f.Kind == KindARP || f.Fragment || f.routed || f.offload != 0 {
 		return true
 	}
 	b := f.Bytes[f.L4:]
@@ -65,9 +66,9 @@ func (f *Frame) FinishChecksum() {
 
 // checksumField returns the offset in the transport header, in bytes, of a
 // checksum that may be left to the hardware, or 0 where that cannot be: only
-// TCP and UDP have it, and only in whole datagrams.
+// TCP and UDP have it, and only in whole datagrams whose destination is known.
 func (f *Frame) checksumField() int {
-	if f.Fragment || f.L4 == 0 {
+	if f.Fragment || f.routed || f.L4 == 0 {
 		return 0
 	}
 	switch policy.Protocol(f.Tuple.Protocol) {
@@ -79,16 +80,22 @@ func (f *Frame) checksumField() int {
 	return 0
 }
 
-// pseudoHeader returns the sum of the pseudo header (RFC 9293 section 3.1,
-// RFC 8200 section 8.1) for n bytes of transport header and payload, not
-// complemented. n is at most 65535, so the form of IPv6, with its 32-bit
-// length, sums to the same.
+// pseudoHeader returns the sum of the frame's pseudo header for n bytes of
+// transport header and payload.
 func (f *Frame) pseudoHeader(n int) uint16 {
 	addrs := f.Bytes[f.L3+12 : f.L3+20]
 	if !f.Tuple.Src.Is4() {
 		addrs = f.Bytes[f.L3+8 : f.L3+40]
 	}
-	return checksum.Combine(checksum.Checksum(addrs, uint16(f.Tuple.Protocol)), uint16(n))
+	return pseudoSum(addrs, f.Tuple.Protocol, n)
+}
+
+// pseudoSum returns the sum of a pseudo header (RFC 9293 section 3.1, RFC 8200
+// section 8.1), not complemented. addrs is both addresses; n, the length of
+// transport header and payload, is at most 65535 bytes, so the form of IPv6, with
+// its 32-bit length, sums to the same.
+func pseudoSum(addrs []byte, proto uint8, n int) uint16 {
+	return checksum.Combine(checksum.Checksum(addrs, uint16(proto)), uint16(n))
 }
 
 // updateChecksum changes the checksum in the two bytes of field as if one 16-bit

@@ -43,6 +43,14 @@ func TestTransportChecksumOK(t *testing.T) {
 		{"TCP over IPv6, wrong", syn6 + " csum=bad", nil, false},
 		{"UDP over IPv6", "[fd00::1]:1 > [fd00::2]:2 udp len=9", nil, true},
 		{"UDP over IPv6 without checksum", "[fd00::1]:1 > [fd00::2]:2 udp len=9", put(l4v6+6, 0, 0), false},
+		{"UDP over IPv6 without checksum, behind extension headers", "[fd00::1]:1 > [fd00::2]:2 udp len=9 hbh dst", put(l4v6+22, 0, 0), false},
+		{"TCP behind extension headers", syn6 + " hbh dst rh4 frag=0", put(l4v6+19, 0), true},
+		{"TCP behind extension headers, wrong", syn6 + " hbh dst csum=bad", nil, false},
+		{"TCP behind a routing header with nothing left, wrong", syn6 + " rh4 csum=bad", put(l4v6+3, 0), false},
+		{"TCP to a destination that a routing header names", syn6 + " rh4 csum=bad", nil, true},
+		{"TCP to a destination that the first of two routing headers names", syn6 + " rh4 rh4 csum=bad", put(l4v6+27, 0), true},
+		{"fragment over IPv6, wrong or not", "[fd00::1]:1 > [fd00::2]:2 udp len=8 frag=0,mf csum=bad", nil, true},
+		{"ICMPv6 behind an extension header, wrong", request6 + " dst csum=bad", nil, false},
 		{"ICMPv6", "fd00::1 > fd00::2 icmpv6 echo-request id=7 len=9", nil, true},
 		{"ICMPv6, wrong", "fd00::1 > fd00::2 icmpv6 echo-request id=7 len=9 csum=bad", nil, false},
 	} {
@@ -71,6 +79,8 @@ func TestFinishChecksum(t *testing.T) {
 		"10.0.1.10:40000 > 10.0.2.20:53 udp",
 		"[fd00::1]:40000 > [fd00::2]:22 tcp S seq=1 wscale=7",
 		"[fd00::1]:1 > [fd00::2]:2 udp len=9",
+		"[fd00::1]:1 > [fd00::2]:2 udp len=9 hbh dst=24",
+		"[fd00::1]:40000 > [fd00::2]:22 tcp A len=5 frag=0",
 	} {
 		for _, lie := range []bool{false, true} {
 			b := bytesOf(t, text+" csum=partial")

@@ -11,7 +11,7 @@ import "fmt"
 // Sizes on the wire, in bytes.
 const (
 	EthernetSize = 14    // destination, source, EtherType
-	MaxDatagram  = 65535 // the longest IPv4 packet, RFC 791
+	MaxDatagram  = 65535 // the longest IPv4 packet, RFC 791; behind an IPv6 header there may be as much, RFC 8200
 
 	// MaxFrame is the size of the buffer that a device reads into: a virtio header,
 	// an Ethernet header, the longest datagram, and 8 bytes more, so that a frame
@@ -51,23 +51,27 @@ type Frame struct {
 	Src, Dst MAC
 
 	// Tuple is the flow. Valid iff Kind is KindIPv4 or KindIPv6. The ports of a
-	// fragment that is not the first are zero.
+	// fragment that is not the first are zero. Over IPv6 the protocol is the number
+	// that ends the chain of extension headers; of a fragment that is not the first
+	// it is the number in its fragment header, which need not be the datagram's.
 	Tuple FiveTuple
 
 	L3      int // offset of the IP or ARP header in Bytes
-	L4      int // offset of what follows the IP header: the transport header, unless Later. Valid as Tuple is
+	L4      int // offset of what follows the IP header and its extension headers: the transport header, unless Later. Valid as Tuple is
 	Payload int // offset of the payload behind the transport header; valid as L4 is. For protocols other than TCP, UDP and ICMP it equals L4
 
 	Fragment bool   // part of a fragmented datagram. Valid iff Kind is KindIPv4 or KindIPv6
 	Later    bool   // a fragment other than the first: it has no transport header
 	More     bool   // the more-fragments bit. Valid iff Fragment
 	Offset   int    // offset of this fragment's data in the datagram, in bytes. Valid iff Fragment
+	Data     int    // offset of this fragment's data in Bytes: behind the IPv4 header or the fragment header. Valid iff Fragment
 	ID       uint32 // identification of the datagram. Valid iff Kind is KindIPv4 or Fragment
 
 	Type, Code uint8 // ICMP type and code. Valid iff the packet is ICMP over IPv4 or ICMPv6 over IPv6, and not Later
 
 	TCP TCP // valid iff the protocol is TCP, and not Later
 	ARP ARP // valid iff Kind is KindARP
+	ND  ND  // valid iff IsND()
 
 	// Segments is how many packets the frame stands for: 1, or the number that a
 	// superframe would be cut into (VIRTIO GSO). Valid iff Kind is not KindNone.
@@ -77,6 +81,10 @@ type Frame struct {
 
 	// offload is the flags byte of the virtio_net_hdr as it was received.
 	offload uint8
+	// routed says that a routing header names another final destination than
+	// Tuple.Dst. The transport checksum covers that one (RFC 8200 section 8.1), and
+	// which it is depends on the kind of routing.
+	routed bool
 }
 
 // TCP is what connection tracking needs of a TCP header (RFC 9293 section 3.1).

@@ -19,15 +19,21 @@ func FuzzParse(f *testing.F) {
 		"10.0.1.10:1 > 10.0.2.20:2 tcp A len=24 gso=8", "[fd00::1]:1 > [fd00::2]:2 udp len=24 gso=8",
 		"10.0.1.10 > 10.0.2.20 icmp echo-request id=7", syn6, whoHas,
 		"10.0.1.10 > 10.0.2.20 udp frag=1480 mf len=8", "10.0.1.10 > 10.0.2.20 proto 47 len=8 pad=6",
-		"10.0.2.20 > 10.0.1.10 icmp 3/4 about 10.0.1.10:40000 > 10.0.2.20:22 tcp A"} {
+		"10.0.2.20 > 10.0.1.10 icmp 3/4 about 10.0.1.10:40000 > 10.0.2.20:22 tcp A",
+		"fd00::2 > fd00::1 icmpv6 1 about [fd00::1]:40000 > [fd00::2]:22 tcp A dst",
+		"[fd00::1]:1 > [fd00::2]:2 udp hbh dst rh4", "[fd00::1]:1 > [fd00::2]:2 udp frag=0,mf dst len=8", "fd00::1 > fd00::2 udp frag=16 len=3",
+		neighbor, router, "nd advert fd00::2 from fd00::2 to fd00::1 lladdr", "nd router-advert from fe80::1 mtu=9", "nd redirect fd00::2 for fd00::2 from fe80::1 to fd00::1"} {
 		f.Add(bytesOf(f, text), uint16(mtu), true)
 	}
 	f.Fuzz(func(t *testing.T, input []byte, mtu uint16, mended bool) {
 		b := bytes.Clone(input)
 		// Random bytes hardly ever have a right header checksum, and Parse would
 		// look no further.
-		if mended && len(b) >= l4 && b[eth+12] == 0x08 && b[l3]&15 >= 5 {
+		switch {
+		case mended && len(b) >= l4 && b[eth+12] == 0x08 && b[l3]&15 >= 5:
 			b = mend(b)
+		case mended && len(b) >= l4v6+4 && b[eth+12] == 0x86 && b[l3+6] == 58:
+			b = mendICMPv6(b)
 		}
 		before := bytes.Clone(b)
 		var got wire.Frame
@@ -71,6 +77,12 @@ func checkInvariants(t *testing.T, f *wire.Frame, mtu int) {
 	}
 	if f.PacketLen() > mtu {
 		t.Errorf("packet of %d bytes at an MTU of %d", f.PacketLen(), mtu)
+	}
+	if f.Fragment && (f.Data < f.L3+20 || f.Data > f.L4 || f.Data >= n || f.Later && f.Data != f.L4) {
+		t.Errorf("data at %d, L4 %d, end %d", f.Data, f.L4, n)
+	}
+	if f.IsND() && (f.Fragment || f.L4 != l4v6 || f.Bytes[l3+7] != 255 || f.Code != 0 || f.ND.Type != f.Type || !f.TransportChecksumOK()) {
+		t.Errorf("neighbor discovery that nobody should believe: %+v", f)
 	}
 	if f.Later && !f.Fragment || f.Fragment && f.Later != (f.Offset > 0) || f.Fragment && !f.Later && !f.More {
 		t.Errorf("fragment %v, later %v, more %v, offset %d", f.Fragment, f.Later, f.More, f.Offset)
@@ -143,6 +155,8 @@ type meaning struct {
 	length       int // TCP payload
 	id           uint32
 	offset       int
+	data         int // where the data of a fragment begins
+	nd           wire.ND
 	fragment     bool
 	more         bool
 	end          int // of the packet, in the frame
@@ -152,7 +166,7 @@ func meaningOf(f *wire.Frame) meaning {
 	return meaning{
 		src: f.Tuple.Src.Netip(), dst: f.Tuple.Dst.Netip(), proto: f.Tuple.Protocol, sport: f.Tuple.SrcPort, dport: f.Tuple.DstPort,
 		typ: f.Type, code: f.Code, seq: f.TCP.Seq, ack: f.TCP.Ack, window: f.TCP.Window, flags: f.TCP.Flags, scale: int(f.TCP.Scale),
-		length: f.TCP.Length, id: f.ID, offset: f.Offset, fragment: f.Fragment, more: f.More, end: len(f.Bytes),
+		length: f.TCP.Length, id: f.ID, offset: f.Offset, data: f.Data, nd: f.ND, fragment: f.Fragment, more: f.More, end: len(f.Bytes),
 	}
 }
 
@@ -177,8 +191,8 @@ func (c *cursor) number(n int) (v int) {
 func readSlowly(b []byte) (m meaning) {
 	c := &cursor{b}
 	c.take(wire.VirtioSize)
-	c.take(12) // MACs
-	var rest int
+	c.take(12)          // MACs
+	var rest, front int // bytes behind the header, and how many of them are extension headers
 	if c.number(2) == 0x0800 {
 		size := c.number(1) & 15 * 4
 		c.take(1) // TOS
@@ -194,6 +208,9 @@ func readSlowly(b []byte) (m meaning) {
 		m.dst, _ = netip.AddrFromSlice(c.take(4))
 		c.take(size - 20)
 		rest = total - size
+		if m.fragment {
+			m.data = len(b) - len(c.b)
+		}
 	} else {
 		c.take(4) // version, traffic class, flow label
 		rest = c.number(2)
@@ -201,13 +218,64 @@ func readSlowly(b []byte) (m meaning) {
 		c.take(1) // hop limit
 		m.src, _ = netip.AddrFromSlice(c.take(16))
 		m.dst, _ = netip.AddrFromSlice(c.take(16))
+		front = m.readChain(b, c)
 	}
-	m.end = len(b) - len(c.b) + rest
-	c.b = c.b[:rest]
+	m.end = len(b) - len(c.b) + rest - front
+	c.b = c.b[:rest-front]
 	if m.offset == 0 {
 		m.readTransport(c)
 	}
 	return m
+}
+
+// readChain reads the extension headers, and returns how many bytes they are. b is
+// the frame that c is a part of.
+func (m *meaning) readChain(b []byte, c *cursor) int {
+	before := len(c.b)
+	for m.offset == 0 {
+		switch m.proto {
+		case 0, 43, 60:
+			m.proto = uint8(c.number(1))
+			c.take(c.number(1)*8 + 6)
+		case 44:
+			m.proto = uint8(c.number(1))
+			c.take(1) // reserved
+			bits := c.number(2)
+			id := uint32(c.number(4))
+			if m.fragment = bits != 0; m.fragment {
+				m.id, m.more, m.offset, m.data = id, bits%2 == 1, bits/8*8, len(b)-len(c.b)
+			}
+		default:
+			return before - len(c.b)
+		}
+	}
+	return before - len(c.b)
+}
+
+// readND reads a message of neighbor discovery behind its checksum.
+func (m *meaning) readND(c *cursor) {
+	m.nd.Type = m.typ
+	c.take(4) // flags, reserved
+	kind := 1
+	switch m.typ {
+	case 134:
+		c.take(8) // timers
+	case 135, 136, 137:
+		m.nd.Target = wire.Addr(c.take(16))
+	}
+	if m.typ == 137 {
+		c.take(16) // the destination
+	}
+	if m.typ >= 136 {
+		kind = 2
+	}
+	for len(c.b) > 0 {
+		option := c.number(1)
+		value := c.take(c.number(1)*8 - 2)
+		if option == kind {
+			m.nd.LinkLayer, m.nd.HasLinkLayer = wire.MAC(value), true
+		}
+	}
 }
 
 // readTransport reads the transport header.
@@ -234,6 +302,10 @@ func (m *meaning) readTransport(c *cursor) {
 		asks := map[uint8][2]int{1: {8, 13}, 58: {128, 128}}[m.proto]
 		answers := map[uint8][2]int{1: {0, 14}, 58: {129, 129}}[m.proto]
 		m.dport = uint16(m.typ)<<8 | uint16(m.code)
+		if m.proto == 58 && m.typ >= 133 && m.typ <= 137 {
+			m.readND(c)
+			return
+		}
 		for i := range asks {
 			switch int(m.typ) {
 			case asks[i]:

@@ -17,6 +17,8 @@ const (
 	icmpParameterProblem = 12
 	icmpTimestamp        = 13
 	icmpTimestampReply   = 14
+	icmp6Unreachable     = 1 // the first of the errors
+	icmp6ParamProblem    = 4 // the last of the errors that are defined, RFC 4443 section 2.1
 	icmp6EchoRequest     = 128
 	icmp6EchoReply       = 129
 )
@@ -41,6 +43,15 @@ func (f *Frame) parseICMP() policy.Reason {
 		return policy.TransportHeader
 	}
 	return policy.None
+}
+
+// parseICMPv6 reads an ICMPv6 header, and the message behind it if that is one of
+// neighbor discovery.
+func (f *Frame) parseICMPv6() policy.Reason {
+	if r := f.parseICMP(); r != policy.None || !isND(f.Type) {
+		return r
+	}
+	return f.parseND()
 }
 
 // icmpPorts returns what an ICMP message puts in the place of ports, as
@@ -88,65 +99,29 @@ func replyTo(typ uint8) uint8 {
 	return typ + 1
 }
 
-// ICMPError returns the flow that an ICMP error over IPv4 (types 3, 11 and 12)
-// complains of: the five-tuple of the quoted packet, in the direction in which
-// that packet travelled. It returns false unless the frame is such an error, is
-// whole, has a right checksum, quotes at least 8 bytes behind an IPv4 header, and
-// comes back to the quoted packet's source (T4). The quote is a claim of the
-// sender's: only a live connection makes it true.
-func (f *Frame) ICMPError() (inner FiveTuple, ok bool) {
-	if f.Kind != KindIPv4 || policy.Protocol(f.Tuple.Protocol) != policy.ICMP || f.Fragment {
-		return FiveTuple{}, false
-	}
-	switch f.Type {
-	case icmpUnreachable, icmpTimeExceeded, icmpParameterProblem:
-	default:
-		return FiveTuple{}, false
-	}
-	b := f.Bytes[f.Payload:]
-	if len(b) < ipv4Size || b[0]>>4 != 4 {
-		return FiveTuple{}, false
-	}
-	size := int(b[0]&0xf) * 4
-	if size < ipv4Size || size+quotedSize > len(b) {
-		return FiveTuple{}, false
-	}
-	// Of a later fragment the quote would be payload, taken for ports. The quoted
-	// length is no use: routers have been seen to change it.
-	if binary.BigEndian.Uint16(b[6:8])&fragmentOffsetMask != 0 {
-		return FiveTuple{}, false
-	}
-	inner.Src, inner.Dst = AddrFrom4(b[12:16]), AddrFrom4(b[16:20])
-	inner.Protocol = b[9]
-	if inner.Src != f.Tuple.Dst || !f.TransportChecksumOK() {
-		return FiveTuple{}, false
-	}
-	l4 := b[size:]
-	switch policy.Protocol(inner.Protocol) {
-	case policy.TCP, policy.UDP:
-		inner.SrcPort, inner.DstPort = binary.BigEndian.Uint16(l4), binary.BigEndian.Uint16(l4[2:])
-	case policy.ICMP:
-		inner.SrcPort, inner.DstPort, _ = icmpPorts(inner.Protocol, l4) // long enough: quotedSize
-	}
-	return inner, true
-}
-
-// quotedSize is how many bytes behind the quoted IP header an ICMP error must
-// have, RFC 792.
-const quotedSize = 8
-
-// replyTTL is the TTL of what the switch itself sends; RFC 1700's default.
+// replyTTL is the TTL or hop limit of what the switch itself sends; RFC 1700's
+// default.
 const replyTTL = 64
 
-// EchoReply turns the ICMP echo request in f into its reply, in place: the
-// bytes, and the fields that describe them. f must be an IPv4 echo request and
-// no fragment. Addresses of both layers change places, the TTL starts anew, and
-// the virtio header is zero (V7). The checksums are updated and not computed
-// anew, so that damage on the way stays visible to the sender.
+// EchoReply turns the ICMP or ICMPv6 echo request in f into its reply, in place:
+// the bytes, and the fields that describe them. f must be an echo request to an
+// address of one host, and no fragment. Addresses of both layers change places,
+// the TTL starts anew, and the virtio header is zero (V7). The checksums are
+// updated and not computed anew, so that damage on the way stays visible to the
+// sender.
 func EchoReply(f *Frame) {
 	clear(f.Bytes[:VirtioSize])
 	f.SetMACs(f.Dst, f.Src)
+	if f.Kind == KindIPv6 {
+		f.echoReply6()
+	} else {
+		f.echoReply4()
+	}
+	f.Tuple = f.Tuple.Reverse()
+}
 
+// echoReply4 does what EchoReply does to an IPv4 packet.
+func (f *Frame) echoReply4() {
 	ip := f.Bytes[f.L3:f.L4]
 	src, dst := [4]byte(ip[12:16]), [4]byte(ip[16:20])
 	copy(ip[12:16], dst[:])
@@ -159,8 +134,18 @@ func EchoReply(f *Frame) {
 	icmp := f.Bytes[f.L4:]
 	field := icmp[icmpChecksum : icmpChecksum+checksum.Size]
 	checksum.Put(field, checksum.Combine(binary.BigEndian.Uint16(field), icmpEchoRequest<<8))
-	icmp[0] = icmpEchoReply
+	icmp[0], f.Type = icmpEchoReply, icmpEchoReply
+}
 
-	f.Type = icmpEchoReply
-	f.Tuple = f.Tuple.Reverse()
+// echoReply6 does what EchoReply does to an IPv6 packet. Addresses that change
+// places leave the checksum as it is.
+func (f *Frame) echoReply6() {
+	ip := f.Bytes[f.L3 : f.L3+ipv6Size]
+	copy(ip[8:24], f.Tuple.Dst[:])
+	copy(ip[24:40], f.Tuple.Src[:])
+	ip[7] = replyTTL
+
+	icmp := f.Bytes[f.L4:]
+	updateChecksum(icmp[icmpChecksum:icmpChecksum+checksum.Size], icmp6EchoRequest<<8, icmp6EchoReply<<8) // the type shares its word with the code
+	icmp[0], f.Type = icmp6EchoReply, icmp6EchoReply
 }

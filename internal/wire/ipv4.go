@@ -61,7 +61,8 @@ func (f *Frame) parseIPv4() policy.Reason {
 	f.L4 = f.L3 + size
 	f.Bytes = f.Bytes[:f.L3+total] // V5: padding does not travel
 	if bits := binary.BigEndian.Uint16(b[6:8]); bits&(fragmentMore|fragmentOffsetMask) != 0 {
-		if r := f.parseFragment(bits, size, total-size); r != policy.None {
+		f.Data = f.L4
+		if r := f.setFragment(int(bits&fragmentOffsetMask)*8, bits&fragmentMore != 0, size, total-size); r != policy.None {
 			return r
 		}
 	}
@@ -91,21 +92,22 @@ func checkIPv4Options(opts []byte) policy.Reason {
 	return policy.None
 }
 
-// parseFragment reads the fragment fields: bits is the flags and the offset as
-// in the header, size the length of the header and n that of the data behind
-// it, both in bytes. It refuses what no fragmentation produces (I4).
-func (f *Frame) parseFragment(bits uint16, size, n int) policy.Reason {
+// setFragment notes what the fragment fields of either family say: where the n
+// bytes of data belong, and whether more come behind them. front is how many
+// bytes of headers count for the length of the datagram. It refuses what no
+// fragmentation produces (I4).
+func (f *Frame) setFragment(offset int, more bool, front, n int) policy.Reason {
 	f.Fragment = true
-	f.More = bits&fragmentMore != 0
-	f.Offset = int(bits&fragmentOffsetMask) * 8
-	f.Later = f.Offset != 0
+	f.More = more
+	f.Offset = offset
+	f.Later = offset != 0
 	if f.GSO != GSONone {
 		return policy.VirtioGSO
 	}
-	if n == 0 || f.More && n%8 != 0 {
+	if n == 0 || more && n%8 != 0 {
 		return policy.IPFragment
 	}
-	if size+f.Offset+n > MaxDatagram {
+	if front+offset+n > MaxDatagram {
 		return policy.FragmentTooLong
 	}
 	return policy.None

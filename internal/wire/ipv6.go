@@ -9,10 +9,8 @@ import (
 // ipv6Size is the length of the fixed header, in bytes, RFC 8200 section 3.
 const ipv6Size = 40
 
-// parseIPv6 reads the fixed IPv6 header (RFC 8200 section 3) and, where the
-// transport header follows at once, that too. Behind an extension header the
-// packet is opaque: Tuple.Protocol is then the number of the first extension
-// header.
+// parseIPv6 reads the fixed IPv6 header (RFC 8200 section 3) and what is behind
+// it.
 func (f *Frame) parseIPv6() policy.Reason {
 	b := f.Bytes[f.L3:]
 	if len(b) < ipv6Size {
@@ -41,5 +39,10 @@ func (f *Frame) parseIPv6() policy.Reason {
 	}
 	f.L4 = f.L3 + ipv6Size
 	f.Bytes = f.Bytes[:f.L3+total]
+	if isExtension(b[6]) {
+		if r := f.parseExtensions(b[:total]); r != policy.None {
+			return r
+		}
+	}
 	return f.parseTransport()
 }

@@ -159,18 +159,26 @@ func TestParseTCPFlags(t *testing.T) {
 	}
 }
 
-// TestParseIPv6 holds what is checked of IPv6 so far: the fixed header.
+// TestParseIPv6 holds I1, L2 and T1 over IPv6 without extension headers.
 func TestParseIPv6(t *testing.T) {
 	check(t, []refusal{
 		{"TCP", syn6, nil, policy.None},
 		{"padding", syn6 + " pad=4", nil, policy.None},
-		{"extension header", "fd00::1 > fd00::2 proto 0 len=8", nil, policy.None},
 		{"no next header", "fd00::1 > fd00::2 proto 59", nil, policy.None},
 		{"ICMP over IPv6 is opaque", "fd00::1 > fd00::2 proto 1 len=1", nil, policy.None},
 		{"I1 39 bytes", syn6, to(l3 + 39), policy.IPHeader},
 		{"I1 version 4", syn6, put(l3, 0x40), policy.IPHeader},
 		{"I1 payload length past the frame", syn6, cut(1), policy.IPLength},
+		{"I1 payload length less than the frame", syn6, length6(23), policy.TransportHeader},
+		{"I1 payload length 0", "fd00::1 > fd00::2 proto 59", nil, policy.None},
 		{"I1 hop limit 0", syn6 + " ttl=0", nil, policy.IPTTL},
+		{"I1 hop limit 1 is the receiver's business", syn6 + " ttl=1", nil, policy.None},
+		{"traffic class and flow label", syn6, put(l3, 0x6f, 0xff, 0xff, 0xff), policy.None},
+		{"L8 IPv4 in IPv6 is opaque", "fd00::1 > fd00::2 proto 4", nil, policy.None},
+		{"I1 UDP length 0, as in a jumbogram", "[fd00::1]:1 > [fd00::2]:2 udp len=9", put(l4v6+4, 0, 0), policy.TransportHeader},
+		{"I1 ICMPv6 of 3 bytes", request6, ends6(3), policy.TransportHeader},
+		{"I1 echo request of 7 bytes", request6, ends6(7), policy.TransportHeader},
+		{"MLD of 4 bytes is the receiver's business", request6, all(put(l4v6, 131), ends6(4)), policy.None},
 		{"L2 IPv4-mapped source", syn6, put(l3+8, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff), policy.IPHeader},
 		{"L2 IPv4-mapped destination", syn6, put(l3+24, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff), policy.IPHeader},
 		{"I1 TCP header cut", syn6, put(l3+4, 0, 19), policy.TransportHeader},

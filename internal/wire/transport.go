@@ -37,7 +37,7 @@ func (f *Frame) parseTransport() policy.Reason {
 		}
 	case policy.ICMPv6:
 		if !f.Tuple.Src.Is4() {
-			return f.parseICMP()
+			return f.parseICMPv6()
 		}
 	}
 	return policy.None
@@ -46,7 +46,7 @@ func (f *Frame) parseTransport() policy.Reason {
 // headerCut is the reason when the packet ends inside the TCP header. A first
 // fragment must hold all of it (I3, RFC 1858): what a rule reads may not arrive
 // later. UDP and ICMP need no such care: a first fragment has a multiple of 8
-// bytes (parseFragment), and 8 are all that they need.
+// bytes behind its headers (setFragment), and 8 are all that they need.
 func (f *Frame) headerCut() policy.Reason {
 	if f.Fragment {
 		return policy.FragmentTiny

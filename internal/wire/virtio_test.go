@@ -17,6 +17,13 @@ func bytesOf(t testing.TB, text string) []byte {
 	return wiretest.Bytes(t, macA, macB, text)
 }
 
+// fragmentsOf returns the packet of a line of text in fragments of at most size
+// bytes.
+func fragmentsOf(t testing.TB, text string, size int) [][]byte {
+	t.Helper()
+	return wiretest.Fragments(bytesOf(t, text), size)
+}
+
 // Edits of the virtio header.
 func flags(v byte) edit     { return put(0, v) }
 func gsoType(v byte) edit   { return put(1, v) }
@@ -52,7 +59,14 @@ func TestParseChecksumOffload(t *testing.T) {
 		{"V1 later fragment", "10.0.1.10 > 10.0.2.20 udp frag=1480 len=24 csum=partial", nil, policy.VirtioChecksum},
 		{"V1 GRE, at its first byte", "10.0.1.10 > 10.0.2.20 proto 47 len=20", all(flags(1), csumStart(34)), policy.VirtioChecksum},
 		{"V1 first fragment, at its first byte", datagram + " mf len=24", all(flags(1), csumStart(34)), policy.VirtioChecksum},
-		{"V1 IPv6 extension header", "fd00::1 > fd00::2 proto 0 len=40", all(flags(1), csumStart(54), csumOffset(16)), policy.VirtioChecksum},
+		{"behind IPv6 extension headers", syn6 + " hbh dst csum=partial", nil, policy.None},
+		{"behind the fragment header of a datagram in one", syn6 + " frag=0 csum=partial", nil, policy.None},
+		{"V1 where it would be without the extension header", syn6 + " hbh csum=partial", csumStart(54), policy.VirtioChecksum},
+		{"V1 another destination behind a routing header", syn6 + " rh4 csum=partial", nil, policy.VirtioChecksum},
+		{"no other destination is left", syn6 + " rh4 csum=partial", put(l4v6+3, 0), policy.None},
+		{"V1 first fragment over IPv6", "[fd00::1]:1 > [fd00::2]:2 udp len=8 frag=0,mf csum=partial", nil, policy.VirtioChecksum},
+		{"V1 ICMPv6", request6, all(flags(1), csumStart(54), csumOffset(2)), policy.VirtioChecksum},
+		{"V1 behind no next header", "fd00::1 > fd00::2 proto 59 len=40", all(flags(1), csumStart(54), csumOffset(16)), policy.VirtioChecksum},
 		{"V1 pending and verified at once", pending, flags(3), policy.VirtioChecksum},
 		{"V1 unknown flag", ack, flags(4), policy.VirtioChecksum},
 		{"V1 all flags", ack, flags(255), policy.VirtioChecksum},
@@ -91,7 +105,12 @@ func TestParseGSO(t *testing.T) {
 		{"V4 on ICMP", request, gsoType(1), policy.VirtioGSO},
 		{"V4 on GRE", "10.0.1.10 > 10.0.2.20 proto 47 len=2000", all(gsoType(1), gsoSize(100)), policy.VirtioGSO},
 		{"V4 on ARP", whoHas, all(gsoType(1), gsoSize(100)), policy.VirtioGSO},
-		{"V4 on an IPv6 extension header", "fd00::1 > fd00::2 proto 44 len=2000", all(gsoType(4), gsoSize(100)), policy.VirtioGSO},
+		{"V4 TCP behind an IPv6 extension header", super6 + " dst", nil, policy.VirtioGSO},
+		{"V4 UDP behind an IPv6 extension header", "[fd00::1]:1 > [fd00::2]:2 udp len=12000 gso=1200 hbh", nil, policy.VirtioGSO},
+		{"V4 in an IPv6 fragment", super6 + " frag=0,mf", nil, policy.VirtioGSO},
+		{"V4 behind the fragment header of a datagram in one", super6 + " frag=0", nil, policy.VirtioGSO},
+		{"V4 on neighbor discovery", neighbor, all(gsoType(4), gsoSize(100)), policy.VirtioGSO},
+		{"V4 payload length past the frame", super6, length6(65535), policy.VirtioGSO},
 		{"V4 with MF", super + " mf", nil, policy.VirtioGSO},
 		{"V4 with a fragment offset", super, ip(6, 0, 13), policy.VirtioGSO},
 		{"V4 with SYN", "10.0.1.10:1 > 10.0.2.20:2 tcp S len=14000 gso=1400", nil, policy.VirtioGSO},

@@ -80,6 +80,13 @@ func all(edits ...edit) edit {
 	}
 }
 
+// length6 states another payload length in the IPv6 header.
+func length6(n int) edit { return put(l3+4, byte(n>>8), byte(n)) }
+
+// ends6 cuts the frame so that there are n bytes behind the fixed IPv6 header, and
+// says so in it.
+func ends6(n int) edit { return func(b []byte) []byte { return length6(n)(b[:l4v6+n]) } }
+
 // mend makes the checksum of the IPv4 header right.
 func mend(b []byte) []byte {
 	h := b[l3:min(len(b), l3+int(b[l3]&15)*4)]
@@ -150,5 +157,8 @@ const (
 	request  = "10.0.1.10 > 10.0.2.20 icmp echo-request id=7 seq=1 len=56"
 	syn6     = "[fd00::1]:40000 > [fd00::2]:22 tcp S seq=1 wscale=7"
 	super6   = "[fd00::1]:40000 > [fd00::2]:22 tcp A seq=1 len=14000 gso=1400"
+	request6 = "fd00::1 > fd00::2 icmpv6 echo-request id=7 seq=1 len=56"
+	neighbor = "nd solicit fd00::2 from fd00::1 lladdr"
+	router   = "nd router-solicit from fe80::a lladdr"
 	whoHas   = "arp who-has 10.0.1.1 tell 10.0.1.10"
 )

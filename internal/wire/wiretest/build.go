@@ -36,8 +36,9 @@ func (f *Frame) Bytes() []byte {
 		f.putVirtio(b, l3At+ipv4Size)
 	default:
 		etherType = etherTypeIPv6
+		chain, _ := f.chain()
 		b = f.appendIPv6(b)
-		f.putVirtio(b, l3At+ipv6Size)
+		f.putVirtio(b, l3At+ipv6Size+len(chain))
 	}
 	binary.BigEndian.PutUint16(b[ethernetAt+12:], etherType)
 	return append(b, make([]byte, f.Pad)...)
@@ -77,7 +78,7 @@ func (f *Frame) appendIPv4(b []byte) []byte {
 	}
 	b = append(b, 0x45, 0)
 	b = binary.BigEndian.AppendUint16(b, uint16(total))
-	b = binary.BigEndian.AppendUint16(b, f.Ident)
+	b = binary.BigEndian.AppendUint16(b, uint16(f.Ident))
 	b = binary.BigEndian.AppendUint16(b, bits)
 	b = append(b, f.TTL, f.Protocol, 0, 0)
 	b = append(append(b, src[:]...), dst[:]...)
@@ -87,13 +88,14 @@ func (f *Frame) appendIPv4(b []byte) []byte {
 
 func (f *Frame) appendIPv6(b []byte) []byte {
 	src, dst := f.Src.As16(), f.Dst.As16()
-	l4 := f.transport(append(src[:], dst[:]...))
+	chain, first := f.chain()
+	l4 := append(chain, f.transport(append(src[:], dst[:]...))...)
 	if len(l4) > wire.MaxDatagram {
 		panic("wiretest: " + f.String() + " is longer than an IPv6 packet can be")
 	}
 	b = append(b, 0x60, 0, 0, 0)
 	b = binary.BigEndian.AppendUint16(b, uint16(len(l4)))
-	b = append(b, f.Protocol, f.TTL)
+	b = append(b, first, f.TTL)
 	b = append(append(b, src[:]...), dst[:]...)
 	return append(b, l4...)
 }
@@ -114,6 +116,10 @@ func (f *Frame) transport(addrs []byte) []byte {
 		b = binary.BigEndian.AppendUint16(b, uint16(8+f.Len))
 		b = append(b, 0, 0)
 	case policy.ICMP, policy.ICMPv6:
+		if f.ND != nil {
+			b = f.ND.message(f.Type, f.Code, f.SrcMAC)
+			break
+		}
 		b = append(b, f.Type, f.Code, 0, 0)
 		b = binary.BigEndian.AppendUint16(b, f.ID)
 		b = binary.BigEndian.AppendUint16(b, uint16(f.Seq))
@@ -166,7 +172,8 @@ func (f *Frame) quote() []byte {
 	}
 	header := ipv4Size
 	if !f.Quote.Src.Is4() {
-		header = ipv6Size
+		chain, _ := f.Quote.chain()
+		header = ipv6Size + len(chain)
 	}
 	b := f.Quote.Bytes()[l3At:]
 	return b[:min(len(b), header+f.Quoted)]

@@ -25,8 +25,9 @@ func Format(b []byte) string {
 }
 
 // Decode reads a frame with its virtio_net_hdr. It is lenient where wire.Parse is
-// strict, since it shows what is there. IP options, TCP options other than the
-// window scale, and the contents of the payload are passed over.
+// strict, since it shows what is there. IP options, the contents of extension
+// headers, TCP options other than the window scale, and the contents of the payload
+// are passed over.
 func Decode(b []byte) (*Frame, error) {
 	f := &Frame{TTL: defaultTTL, Window: defaultWindow, Scale: -1, Quoted: 8}
 	if len(b) < l3At {
@@ -72,7 +73,7 @@ func (f *Frame) decodeIPv4(b []byte) error {
 	if size < ipv4Size || total < size || total > len(b) {
 		return fmt.Errorf("IPv4 header of %d bytes, packet of %d", size, total)
 	}
-	f.Ident = binary.BigEndian.Uint16(b[4:])
+	f.Ident = uint32(binary.BigEndian.Uint16(b[4:]))
 	bits := binary.BigEndian.Uint16(b[6:])
 	f.DF, f.MF, f.Offset = bits&0x4000 != 0, bits&0x2000 != 0, int(bits&0x1fff)*8
 	f.TTL, f.Protocol = b[8], b[9]
@@ -95,7 +96,11 @@ func (f *Frame) decodeIPv6(b []byte) error {
 	f.Protocol, f.TTL = b[6], b[7]
 	f.Src, f.Dst = netip.AddrFrom16([16]byte(b[8:])), netip.AddrFrom16([16]byte(b[24:]))
 	f.Pad = len(b) - total
-	return f.decodeTransport(b[ipv6Size:total], b[8:40])
+	l4, err := f.decodeChain(b[ipv6Size:total])
+	if err != nil {
+		return err
+	}
+	return f.decodeTransport(l4, b[8:40])
 }
 
 // decodeTransport reads the transport header at the start of b. addrs is the two
@@ -128,6 +133,13 @@ func (f *Frame) decodeTransport(b, addrs []byte) error {
 		}
 		header = 8
 		f.Type, f.Code = b[0], b[1]
+		if policy.Protocol(f.Protocol) == policy.ICMPv6 {
+			f.ND = f.decodeND(b)
+		}
+		if f.ND != nil {
+			header = len(b)
+			break
+		}
 		f.ID, f.Seq = binary.BigEndian.Uint16(b[4:]), uint32(binary.BigEndian.Uint16(b[6:]))
 	default:
 		return nil

@@ -2,7 +2,6 @@ package wiretest
 
 import (
 	"fmt"
-	"net"
 	"net/netip"
 	"strconv"
 	"strings"
@@ -34,8 +33,11 @@ func parse(words []string) (*Frame, error) {
 	if len(words) == 0 {
 		return nil, fmt.Errorf("no words")
 	}
-	if words[0] == "arp" {
+	switch words[0] {
+	case "arp":
 		return f, f.parseARP(words[1:])
+	case "nd":
+		return f, f.parseND(words[1:])
 	}
 	if len(words) < 4 || words[1] != ">" {
 		return nil, fmt.Errorf("not of the form SOURCE > DESTINATION PROTOCOL")
@@ -104,9 +106,11 @@ func (f *Frame) parseProtocol(name string, words []string) ([]string, error) {
 	return nil, fmt.Errorf("protocol %q is not tcp, udp, icmp, icmpv6 or proto", name)
 }
 
-// parseICMPType reads "echo-request", "3", or "3/4". A later fragment has none.
+// parseICMPType reads "echo-request", "3", or "3/4". A later fragment has none:
+// there, an extension header comes first.
 func (f *Frame) parseICMPType(p policy.Protocol, first string, words []string) ([]string, error) {
-	if strings.HasPrefix(first, "frag=") {
+	key, value, _ := strings.Cut(first, "=")
+	if _, ok, _ := parseExtension(key, value); ok {
 		return words, nil
 	}
 	typ, code, both := strings.Cut(first, "/")
@@ -136,11 +140,11 @@ func (f *Frame) parseOptions(words []string) error {
 			var err error
 			f.Quote, err = parse(words[i+1:])
 			return err
-		case "df":
-			f.DF = true
-			continue
-		case "mf":
-			f.MF = true
+		case "df", "mf":
+			if f.Src.Is6() {
+				return fmt.Errorf("%s: not of IPv6", w)
+			}
+			f.DF, f.MF = f.DF || key == "df", f.MF || key == "mf"
 			continue
 		case "csum":
 			f.Checksum = Checksum(value)
@@ -155,6 +159,18 @@ func (f *Frame) parseOptions(words []string) error {
 			}
 			continue
 		}
+		if f.Src.Is6() {
+			e, ok, err := parseExtension(key, value)
+			if ok && err == nil {
+				err = f.addExtension(e)
+			}
+			if err != nil {
+				return fmt.Errorf("%s: %w", w, err)
+			}
+			if ok {
+				continue
+			}
+		}
 		if err := f.parseNumber(key, value); err != nil {
 			return fmt.Errorf("%s: %w", w, err)
 		}
@@ -166,6 +182,12 @@ func (f *Frame) parseOptions(words []string) error {
 func (f *Frame) parseNumber(key, value string) error {
 	limit := map[string]int{"ttl": 8, "wscale": 8, "win": 16, "id": 16, "ipid": 16, "seq": 32, "ack": 32,
 		"len": 16, "quote": 16, "frag": 16, "gso": 16, "pad": 16}
+	if f.Src.Is6() {
+		limit["ipid"] = 32
+	}
+	if f.ND != nil {
+		limit["code"] = 8
+	}
 	bits, ok := limit[key]
 	if !ok {
 		return fmt.Errorf("no such option")
@@ -177,6 +199,8 @@ func (f *Frame) parseNumber(key, value string) error {
 	switch key {
 	case "ttl":
 		f.TTL = uint8(n)
+	case "code":
+		f.Code = uint8(n)
 	case "wscale":
 		f.Scale = int(n)
 	case "win":
@@ -184,7 +208,7 @@ func (f *Frame) parseNumber(key, value string) error {
 	case "id":
 		f.ID = uint16(n)
 	case "ipid":
-		f.Ident = uint16(n)
+		f.Ident = uint32(n)
 	case "seq":
 		f.Seq = uint32(n)
 	case "ack":
@@ -222,14 +246,9 @@ func (f *Frame) parseARP(words []string) (err error) {
 		if f.Src, err = netip.ParseAddr(words[1]); err != nil {
 			return err
 		}
-		mac, err := net.ParseMAC(words[3])
-		if err != nil {
+		if f.ARPAt, err = parseMAC(words[3]); err != nil {
 			return err
 		}
-		if len(mac) != len(f.ARPAt) {
-			return fmt.Errorf("%s is no Ethernet address", mac)
-		}
-		f.ARPAt = wire.MAC(mac)
 		f.Dst, err = netip.ParseAddr(words[5])
 		return err
 	}

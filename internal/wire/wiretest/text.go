@@ -23,6 +23,12 @@ func (f *Frame) String() string {
 	}
 	p := policy.Protocol(f.Protocol)
 	var s strings.Builder
+	if f.ND != nil {
+		f.writeND(&s)
+		option(&s, "len", f.Len, 0)
+		f.writeOptions(&s)
+		return s.String()
+	}
 	if p.HasPorts() && f.Offset == 0 {
 		fmt.Fprintf(&s, "%s > %s", netip.AddrPortFrom(f.Src, f.SrcPort), netip.AddrPortFrom(f.Dst, f.DstPort))
 	} else {
@@ -34,7 +40,8 @@ func (f *Frame) String() string {
 	case !p.HasTypes():
 		fmt.Fprintf(&s, " proto %d", f.Protocol)
 	case f.Offset != 0:
-		fmt.Fprintf(&s, " %s frag=%d", p, f.Offset)
+		fmt.Fprintf(&s, " %s", p)
+		f.writeFragment(&s)
 	case f.Code != 0:
 		fmt.Fprintf(&s, " %s %s/%d", p, policy.ICMPTypeName(p, int16(f.Type)), f.Code)
 	default:
@@ -69,16 +76,20 @@ func (f *Frame) writeTransport(s *strings.Builder, p policy.Protocol) {
 
 // writeOptions writes what belongs to the IP header and to the frame.
 func (f *Frame) writeOptions(s *strings.Builder) {
-	option(s, "ttl", int(f.TTL), defaultTTL)
+	ttl := defaultTTL
+	if f.ND != nil {
+		ttl = ndTTL
+	}
+	option(s, "ttl", int(f.TTL), ttl)
 	option(s, "ipid", int(f.Ident), 0)
 	if f.DF {
 		s.WriteString(" df")
 	}
-	if f.MF {
+	if f.MF && f.Src.Is4() {
 		s.WriteString(" mf")
 	}
-	if !policy.Protocol(f.Protocol).HasTypes() { // of ICMP, frag= stands in the place of the type
-		option(s, "frag", f.Offset, 0)
+	if f.Offset == 0 || !policy.Protocol(f.Protocol).HasTypes() { // of ICMP, it stands in the place of the type
+		f.writeFragment(s)
 	}
 	option(s, "gso", f.GSO, 0)
 	if f.Checksum != Right && f.GSO == 0 {
@@ -88,6 +99,17 @@ func (f *Frame) writeOptions(s *strings.Builder) {
 		fmt.Fprintf(s, " ipcsum=%s", f.IPChecksum)
 	}
 	option(s, "pad", f.Pad, 0)
+}
+
+// writeFragment writes the fragment offset, and of IPv6 the extension headers that
+// it is one of.
+func (f *Frame) writeFragment(s *strings.Builder) {
+	if f.Src.Is4() {
+		option(s, "frag", f.Offset, 0)
+	}
+	for _, e := range f.Extensions {
+		s.WriteString(" " + e.String())
+	}
 }
 
 // option writes " key=n" unless n is the default.
