@@ -95,9 +95,8 @@ func NewFragments() *Fragments {
 	return &Fragments{seed: maphash.MakeSeed(), ports: make(map[uint32]portUse)}
 }
 
-// Add takes a fragment that came from port. f.Fragment must be true, and f.L4
-// must be where the fragment's share of the datagram begins: behind the IP
-// header, or behind the fragment header of IPv6. It keeps nothing of f.
+// Add takes a fragment that came from port. f.Fragment must be true. It keeps
+// nothing of f.
 func (h *Fragments) Add(port uint32, f *wire.Frame, now int64) Verdict {
 	key := datagramKeyOf(port, f)
 	i := h.find(&key)

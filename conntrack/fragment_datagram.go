@@ -7,18 +7,22 @@ import (
 	"vswitch/internal/wire"
 )
 
-// A datagramKey names a datagram (RFC 791 section 3.2; I5). Fragments from two
-// ports are never of one datagram.
+// A datagramKey names a datagram (RFC 791 section 3.2, RFC 8200 section 4.5; I5).
+// Fragments from two ports are never of one datagram.
 type datagramKey struct {
 	src, dst wire.Addr
 	port, id uint32
-	protocol uint8
+	protocol uint8 // of IPv4; over IPv6 zero, since fragments of one datagram may differ in it
 	_        [3]byte
 }
 
 // datagramKeyOf returns the key of the datagram that f is a part of.
 func datagramKeyOf(port uint32, f *wire.Frame) datagramKey {
-	return datagramKey{src: f.Tuple.Src, dst: f.Tuple.Dst, port: port, id: f.ID, protocol: f.Tuple.Protocol}
+	key := datagramKey{src: f.Tuple.Src, dst: f.Tuple.Dst, port: port, id: f.ID}
+	if f.Kind == wire.KindIPv4 {
+		key.protocol = f.Tuple.Protocol
+	}
+	return key
 }
 
 // reassemblyDeadline returns until when a datagram may wait whose first arrival is f.
@@ -58,7 +62,7 @@ func (p *piece) size() int { return int(p.data) + int(p.end) - int(p.offset) }
 
 // span returns the place of f's data in its datagram: [offset, end).
 func span(f *wire.Frame) (offset, end int) {
-	return f.Offset, f.Offset + len(f.Bytes) - f.L4
+	return f.Offset, f.Offset + len(f.Bytes) - f.Data
 }
 
 // front returns how many bytes stand before the data in the datagram that f is
@@ -72,9 +76,9 @@ func front(f *wire.Frame) int {
 	case f.Offset != 0:
 		return 0
 	case f.Kind == wire.KindIPv6:
-		return f.L4 - f.L3 - ipv6 - fragmentHeader
+		return f.Data - f.L3 - ipv6 - fragmentHeader
 	}
-	return f.L4 - f.L3
+	return f.Data - f.L3
 }
 
 // check holds f against what has come of its datagram, and returns None if it
@@ -91,7 +95,7 @@ func (d *datagram) check(f *wire.Frame, held *blocks) (r policy.Reason, duplicat
 		p := &d.pieces[i]
 		if offset < int(p.end) && int(p.offset) < end {
 			same := offset == int(p.offset) && end == int(p.end) && f.More == (end != d.total) &&
-				held.equal(&d.chain, at+int(p.data), f.Bytes[f.L4:])
+				held.equal(&d.chain, at+int(p.data), f.Bytes[f.Data:])
 			return policy.FragmentOverlap, same
 		}
 		at += p.size()
@@ -119,7 +123,7 @@ func (d *datagram) completedBy(f *wire.Frame) bool {
 // add notes the place of f, which fits, and whose bytes are in the chain.
 func (d *datagram) add(f *wire.Frame) {
 	offset, end := span(f)
-	d.pieces[d.n] = piece{uint16(offset), uint16(end), uint16(f.L4)}
+	d.pieces[d.n] = piece{uint16(offset), uint16(end), uint16(f.Data)}
 	d.n++
 	d.received += end - offset
 	d.reach = max(d.reach, end)

@@ -116,7 +116,7 @@ func (p part) String() string {
 // its bytes, where a real frame has other things that differ.
 func (p part) frame(serial int) *wire.Frame {
 	l3 := wire.VirtioSize + wire.EthernetSize
-	f := &wire.Frame{Kind: wire.KindIPv4, L3: l3, L4: l3 + p.header, Fragment: true, Segments: 1,
+	f := &wire.Frame{Kind: wire.KindIPv4, L3: l3, L4: l3 + p.header, Data: l3 + p.header, Fragment: true, Segments: 1,
 		Later: p.offset != 0, More: p.more, Offset: p.offset, ID: p.id}
 	if p.from.Is6() {
 		f.Kind = wire.KindIPv6
@@ -125,16 +125,16 @@ func (p part) frame(serial int) *wire.Frame {
 	if p.offset == 0 {
 		f.Tuple.SrcPort, f.Tuple.DstPort = 5353, 53
 	}
-	f.Bytes = make([]byte, f.L4+p.end-p.offset)
+	f.Bytes = make([]byte, f.Data+p.end-p.offset)
 	for i := range f.Bytes {
-		at := p.offset + i - f.L4
+		at := p.offset + i - f.Data
 		f.Bytes[i] = byte(at*31 + at>>8)
 		if p.different {
 			f.Bytes[i]++
 		}
 	}
 	if p.zero {
-		clear(f.Bytes[f.L4:])
+		clear(f.Bytes[f.Data:])
 	}
 	binary.BigEndian.PutUint32(f.Bytes, uint32(serial))
 	return f

@@ -45,7 +45,8 @@ func (d *slowDatagram) over(now int64) bool {
 }
 
 func sameDatagram(a, b part) bool {
-	return a.port == b.port && a.id == b.id && a.proto == b.proto && a.from == b.from && a.to == b.to
+	// RFC 8200 section 4.5: of IPv6 fragments only the first one's protocol counts.
+	return a.port == b.port && a.id == b.id && (a.proto == b.proto || a.from.Is6()) && a.from == b.from && a.to == b.to
 }
 
 // add is holder.add in words that may be compared.

@@ -31,6 +31,8 @@ func TestFragments(t *testing.T) {
 		{"I5 the key: source", []string{"0-24+ = held", "from=10.0.1.11 24-32 = held", "24-32 = complete [0-24+] 24-32"}},
 		{"I5 the key: destination", []string{"0-24+ = held", "to=10.0.2.21 24-32 = held", "24-32 = complete [0-24+] 24-32"}},
 		{"I5 the key: protocol", []string{"0-24+ = held", "proto=6 24-32 = held", "24-32 = complete [0-24+] 24-32"}},
+		{"I5 the key of IPv6 has no protocol (RFC 8200 section 4.5)", []string{
+			"from=fd00::1 proto=58 0-24+ = held", "from=fd00::1 proto=60 24-32 = complete [0-24+] 24-32"}},
 		{"I5 the key: identification", []string{"0-24+ = held", "id=2 24-32 = held", "24-32 = complete [0-24+] 24-32"}},
 		{"a whole datagram in one fragment", []string{"from=fd00::1 0-24 = complete [0-24]"}},
 
@@ -116,8 +118,11 @@ func TestFragmentsOfParsedFrames(t *testing.T) {
 		"10.0.1.10 > 10.0.2.20 icmp echo-request id=7 len=65507",
 		"10.0.1.10:40000 > 10.0.2.20:22 tcp A len=3000",
 		"10.0.1.10 > 10.0.2.20 proto 47 len=2000",
+		"[fd00::1]:5353 > [fd00::2]:53 udp len=4000",
+		"[fd00::1]:5353 > [fd00::2]:53 udp len=4000 hbh rh4 dst=16",
+		"fd00::1 > fd00::2 icmpv6 echo-request id=7 len=4000 dst=24",
 	} {
-		frames := wiretest.Fragments(wiretest.Bytes(t, src, dst, text), 1480)
+		frames := wiretest.Fragments(wiretest.Bytes(t, src, dst, text), 1400)
 		first := len(frames) - 1
 		slices.Reverse(frames)
 		h := conntrack.NewFragments()
