@@ -161,6 +161,12 @@ func TestSimultaneousOpen(t *testing.T) {
 			a SA seq=1000 ack=5001 scale=7 | pass established
 			a A  seq=1001 ack=5001 win=65535  | pass established
 			b A  seq=5001 ack=1001 len=66001  | drop window`},
+		{"the windows of both SYNs count", `
+			a S  seq=1000 win=65535         | new syn-sent
+			b S  seq=5000 win=65535         | pass syn-received
+			a SA seq=1000 ack=5001 win=100  | pass established
+			a A  seq=1001 ack=5001 len=66000 | pass established
+			b A  seq=5001 ack=1001 len=66000 | pass established`},
 		{"the SYNs are repeated", `
 			a S  seq=1000          | new syn-sent
 			b S  seq=5000          | pass syn-received
@@ -644,6 +650,7 @@ func TestPickUp(t *testing.T) {
 			b SA seq=5000 ack=1001           | new syn-received
 			b SA seq=5000 ack=1001           | ignore syn-received
 			opener a
+			a A  seq=1001 ack=5000           | pass syn-received
 			a A  seq=1001 ack=5001           | pass established`},
 		{"by a SYN-ACK, whose SYN comes again", `
 			b SA seq=5000 ack=1001           | new syn-received
@@ -654,6 +661,11 @@ func TestPickUp(t *testing.T) {
 			a FA seq=1000 ack=5000           | new closing
 			b FA seq=5000 ack=1001           | pass closing
 			a A  seq=1001 ack=5001           | pass closed`},
+		{"by a FIN, with data of the other end on its way", `
+			a FA seq=1000 ack=5000           | new closing
+			a A  seq=1001 ack=7000           | pass closing
+			b FA seq=7000 ack=1001           | pass closing
+			a A  seq=1001 ack=7001           | pass closed`},
 		{"and a reboot after it", `
 			a A  seq=1000 ack=5000             | new established
 			a S  seq=2000000000                | ignore established
