@@ -61,6 +61,7 @@ func TestICMPError(t *testing.T) {
 		{"about the first fragment", "10.0.2.20 > 10.0.1.10 icmp 11/1 about 10.0.1.10:1 > 10.0.2.20:2 udp mf len=24", nil, "10.0.1.10:1 > 10.0.2.20:2 udp"},
 		{"quoted whole", "10.0.2.20 > 10.0.1.10 icmp 3/4 quote=500 about 10.0.1.10:40000 > 10.0.2.20:22 tcp A len=500", nil, "10.0.1.10:40000 > 10.0.2.20:22 tcp"},
 		{"verified by the kernel", about, flags(2), "10.0.1.10:40000 > 10.0.2.20:22 tcp"},
+		{"about ICMPv6 over IPv4, which is opaque", "10.0.2.20 > 10.0.1.10 icmp 3/2 about 10.0.1.10 > 10.0.2.20 icmpv6 echo-request id=7", nil, "10.0.1.10 > 10.0.2.20 icmpv6"},
 
 		{"no error", request, nil, ""},
 		{"redirect", "10.0.2.20 > 10.0.1.10 icmp 5 about 10.0.1.10:40000 > 10.0.2.20:22 tcp A", nil, ""},
@@ -174,6 +175,21 @@ func checkICMPError(t *testing.T, text string, edit edit, want string) {
 	}
 	if ok && inner.String() != want {
 		t.Errorf("ICMPError = %v, want %s", inner, want)
+	}
+}
+
+// TestICMPErrorRefused checks that a frame which Parse has refused is about no flow,
+// though all of it was read.
+func TestICMPErrorRefused(t *testing.T) {
+	for _, text := range []string{"10.0.2.20 > 10.0.1.10 icmp 3/4 about 10.0.1.10:40000 > 10.0.2.20:22 tcp A",
+		"fd00::2 > fd00::1 icmpv6 2 about [fd00::1]:40000 > [fd00::2]:22 tcp A"} {
+		var f wire.Frame
+		if r := f.Parse(flags(1)(bytesOf(t, text)), mtu); r != policy.VirtioChecksum {
+			t.Fatal(r)
+		}
+		if inner, ok := f.ICMPError(); ok {
+			t.Errorf("%s: %v", text, inner)
+		}
 	}
 }
 

@@ -199,10 +199,13 @@ func TestParseWritesVirtio(t *testing.T) {
 // just those that a plain statement of the rules accepts.
 func FuzzVirtio(f *testing.F) {
 	frames := []string{syn, ack, pending, super, datagram, superUDP, request, syn6, super6, whoHas,
-		"10.0.1.10 > 10.0.2.20 udp frag=1480 len=24", "10.0.1.10:1 > 10.0.2.20:2 udp mf len=24", "10.0.1.10 > 10.0.2.20 proto 47 len=1400"}
+		"10.0.1.10 > 10.0.2.20 udp frag=1480 len=24", "10.0.1.10:1 > 10.0.2.20:2 udp mf len=24", "10.0.1.10 > 10.0.2.20 proto 47 len=1400",
+		"[fd00::1]:1 > [fd00::2]:2 udp len=1400 hbh", "[fd00::1]:1 > [fd00::2]:2 tcp A len=1400 hbh"}
 	f.Add(uint8(3), []byte{1, 1, 54, 0, 0x78, 0x05, 34, 0, 16, 0, 0, 0})
 	f.Add(uint8(5), []byte{1, 5, 42, 0, 0xb0, 0x04, 34, 0, 6, 0, 0, 0})
 	f.Add(uint8(2), []byte{1, 0, 0, 0, 0, 0, 34, 0, 0, 0, 0, 0})
+	f.Add(uint8(13), []byte{1, 0, 0, 0, 0, 0, 62, 0, 6, 0, 0, 0})
+	f.Add(uint8(14), []byte{1, 4, 0, 0, 0x78, 0x05, 62, 0, 16, 0, 0, 0})
 	f.Fuzz(func(t *testing.T, which uint8, header []byte) {
 		if len(header) != wire.VirtioSize {
 			return
@@ -232,6 +235,10 @@ func virtioLegal(b []byte) bool {
 	if v6 {
 		proto, l4 = packet[6], 40
 	}
+	chained := v6 && proto == 0
+	if chained { // hop-by-hop options of 8 bytes
+		proto, l4 = packet[40], 48
+	}
 	arp := b[eth+13] == 0x06
 	fragment := !v6 && !arp && binary.BigEndian.Uint16(packet[6:])&0x3fff != 0
 	tcp, udp := !arp && !fragment && proto == 6, !arp && !fragment && proto == 17
@@ -246,9 +253,13 @@ func virtioLegal(b []byte) bool {
 	if !(tcp && offset == 16 || udp && offset == 6) || start != wire.EthernetSize+l4 {
 		return false
 	}
-	switch gso {
-	case 0:
+	switch {
+	case gso == 0:
 		return len(packet) <= mtu
+	case chained:
+		return false
+	}
+	switch gso {
 	case 1, 0x81:
 		if !tcp || v6 {
 			return false
