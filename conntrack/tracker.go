@@ -105,8 +105,8 @@ func (t *Tracker) Close() error {
 	return nil
 }
 
-// Capacity returns how many connections fit in all.
-func (t *Tracker) Capacity() int { return len(t.records) - 1 }
+// Capacity returns how many connections fit in all: none after Close.
+func (t *Tracker) Capacity() int { return max(len(t.records)-1, 0) }
 
 // Len returns how many connections there are, those included that have idled out
 // and were not swept yet.

@@ -9,13 +9,14 @@ import (
 	"vswitch/port"
 )
 
-// Apply makes c the running configuration, all or nothing: it completes c (an
-// instance whose address is left out keeps the one it has), and an error, such
-// as *InvalidError, leaves everything as it was. devices holds the devices of
-// instances, by name, that the switch shall own from now on; an instance that
-// had a device keeps it unless devices names another. Apply returns once every
-// further frame is judged by c and the devices that nobody uses any more are
-// closed. Tracked connections and counters of instances that stay are kept.
+// Apply makes c the running configuration, all or nothing. It completes c; an
+// instance whose address is left out keeps the one it has. devices holds the
+// devices of instances, by name, that the switch shall own from now on; an
+// instance that had a device keeps it unless devices names another. Apply returns
+// once every further frame is judged by c and the devices that nobody uses any
+// more are closed. Tracked connections and counters of instances that stay are
+// kept. An error, such as *InvalidError, leaves everything as it was, but for
+// that of closing an unused device, which comes when c runs already.
 func (s *Switch) Apply(c Config, devices map[string]port.Device) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()

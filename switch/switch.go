@@ -6,6 +6,8 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"vswitch/port"
 )
 
 // A Switch runs one VPC on any ports. New makes one; Attach gives the instances
@@ -30,6 +32,7 @@ type options struct {
 	now       func() int64
 	cacheSize int
 	capacity  int
+	devices   map[string]port.Device
 }
 
 // Defaults of the options.
@@ -49,8 +52,12 @@ func WithFlowCache(entries int) Option { return func(o *options) { o.cacheSize =
 // WithCapacity sets how many tracked connections all ports together may hold.
 func WithCapacity(connections int) Option { return func(o *options) { o.capacity = connections } }
 
-// New returns a Switch that enforces c, with no devices yet: frames to an
-// instance are dropped as PORT_DOWN until Attach. It completes c as Complete
+// WithDevices gives the instances their devices from the start, by name, as
+// Attach does one by one. If New fails, they are the caller's.
+func WithDevices(d map[string]port.Device) Option { return func(o *options) { o.devices = d } }
+
+// New returns a Switch that enforces c. Frames to an instance that has no device
+// are dropped as PORT_DOWN until Attach. It completes c as Complete
 // does, and returns *InvalidError for a configuration with mistakes.
 func New(c Config, opts ...Option) (*Switch, error) {
 	o := options{cacheSize: defaultCacheSize, capacity: defaultCapacity}
@@ -71,7 +78,7 @@ func New(c Config, opts ...Option) (*Switch, error) {
 		return nil, err
 	}
 	s.worker = w
-	p := compile(full, nil, nil)
+	p := compile(full, nil, o.devices)
 	s.plane.Store(p)
 	w.adopt(p)
 	return s, nil

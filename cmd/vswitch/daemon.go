@@ -118,19 +118,15 @@ func (d *daemon) build(cfg vswitch.Config) error {
 	if err := newRecord(&full, d.file).write(d.state); err != nil {
 		return err
 	}
-	sw, err := vswitch.New(full)
+	change, err := d.lab.Prepare(full)
 	if err != nil {
 		return err
 	}
-	change, err := d.lab.Prepare(full)
+	sw, err := vswitch.New(full, vswitch.WithDevices(change.Devices()))
 	if err != nil {
-		return errors.Join(err, sw.Close())
+		return errors.Join(err, change.Rollback())
 	}
-	err = sw.Apply(full, change.Devices())
-	if err == nil {
-		err = sw.Start()
-	}
-	if err != nil {
+	if err := sw.Start(); err != nil {
 		return errors.Join(err, sw.Close(), change.Rollback())
 	}
 	d.sw = sw
