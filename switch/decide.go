@@ -21,6 +21,8 @@ type judge struct {
 	dry   bool   // look at the connections, but neither advance nor open any
 	trace *Trace // nil unless somebody asks why
 
+	opened bool // the packet has become a connection somewhere, even if it was dropped then
+
 	// The following are valid after decide returned None.
 	refs refs // the connections of the flow
 	once bool // the verdict is for this packet alone, and no cache may keep it
@@ -125,9 +127,18 @@ var limitedBroadcast = wire.AddrFrom4([]byte{255, 255, 255, 255})
 func (j *judge) egress(in *eni) (hop, policy.Reason) {
 	f := j.frame
 	dst := f.Tuple.Dst.Netip()
-	var remote []filter.GroupID
-	if owner := j.plane.owner(in, &f.Tuple.Dst); owner != nil {
-		remote = owner.groups
+	// The route is looked up first, though its verdict comes last: it tells whether
+	// the packet goes straight to its destination, and whether it leaves the subnet.
+	h := hop{emitter: in, out: in.subnet.neighbours[f.Dst]}
+	routed := f.Dst == in.subnet.routerMAC
+	var taken *route
+	var routing policy.Reason
+	if routed {
+		taken, h.out, routing = j.plane.route(in, &f.Tuple.Dst)
+	}
+	var remote []filter.GroupID // none if an appliance is in between (SEM 1.4)
+	if h.out != nil && h.out.owns(&f.Tuple.Dst) {
+		remote = h.out.groups
 	}
 	ref, r := j.securityGroups(in, policy.Egress, dst, remote)
 	if r != policy.None {
@@ -135,26 +146,20 @@ func (j *judge) egress(in *eni) (hop, policy.Reason) {
 	}
 	j.refs.egress = ref
 
-	h := hop{emitter: in}
 	if in.owns(&f.Tuple.Src) {
 		h.groups = in.groups
 	}
-	if f.Dst != in.subnet.routerMAC {
-		h.out = in.subnet.neighbours[f.Dst]
+	if !routed {
 		j.record(Step{Check: CheckRoute, Where: in.subnet.name, Verdict: policy.Allow, Words: "on-link"})
 		return h, policy.None
 	}
-	// The route is looked up first, as it tells whether the packet leaves the
-	// subnet at all, but the network ACL's verdict comes before it.
-	taken, out, r := j.plane.route(in, &f.Tuple.Dst)
-	h.out = out
-	if out == nil && r != policy.Hairpin && !in.subnet.contains(dst) || out != nil && out.subnet != in.subnet {
+	if h.out == nil && routing != policy.Hairpin && !in.subnet.contains(dst) || h.out != nil && h.out.subnet != in.subnet {
 		if r := j.networkACL(in.subnet, policy.Egress, dst); r != policy.None {
 			return hop{}, r
 		}
 	}
-	j.recordRoute(in.subnet, taken, r)
-	return h, r
+	j.recordRoute(in.subnet, taken, routing)
+	return h, routing
 }
 
 // ingress is the second half: the network ACL of the receiver's subnet (5), its
@@ -182,6 +187,12 @@ func (j *judge) ingress(h *hop) policy.Reason {
 func (j *judge) securityGroups(e *eni, d policy.Direction, remote netip.Addr, groups []filter.GroupID) (conntrack.Ref, policy.Reason) {
 	f := j.frame
 	outcome, ref, r := j.track(e)
+	// Strict tracking is about opening a connection, and so it only concerns what
+	// the rules allow and want tracked (SEM 2.4).
+	strict := outcome == conntrack.Refused && r == policy.ConntrackStrict
+	if strict {
+		outcome, r = conntrack.NewFlow, policy.None
+	}
 	step := Step{Check: CheckSecurityGroup, Direction: d, Where: e.name, Verdict: verdict(r), Reason: r}
 	switch outcome {
 	case conntrack.Tracked:
@@ -213,7 +224,10 @@ func (j *judge) securityGroups(e *eni, d policy.Direction, remote netip.Addr, gr
 		rule := j.plane.rules[decision.Rule.ID]
 		step.Rule, step.Words, step.Origin, step.Untracked = decision.Rule.ID, rule.words, rule.origin, !decision.Tracked
 	}
-	if decision.Tracked && !j.dry {
+	switch {
+	case decision.Tracked && strict:
+		step.Verdict, step.Reason = policy.Deny, policy.ConntrackStrict
+	case decision.Tracked && !j.dry:
 		ref, step.Reason = j.open(e, d)
 		step.Verdict = verdict(step.Reason)
 		j.once = j.once || ref == conntrack.Ref{} // a reset opens nothing
@@ -249,6 +263,7 @@ func (j *judge) open(e *eni, d policy.Direction) (conntrack.Ref, policy.Reason) 
 		return conntrack.Ref{}, policy.TransportChecksum
 	}
 	ref, ok := j.conns.Insert(e.handle, j.frame, j.now)
+	j.opened = j.opened || ok
 	switch {
 	case ok:
 		return ref, policy.None

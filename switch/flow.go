@@ -59,7 +59,7 @@ func (c *flowCache) lookup(key *flowKey, generation uint32) *flowEntry {
 	if len(c.entries) == 0 {
 		return nil
 	}
-	at := c.hash(key)
+	at := c.hash(&key.tuple)
 	mask := uint64(len(c.entries) - 1)
 	for i := uint64(0); i < flowWays; i++ {
 		e := &c.entries[(at+i)&mask]
@@ -78,7 +78,7 @@ func (c *flowCache) store(key *flowKey, generation, out uint32, r refs) {
 	if len(c.entries) == 0 {
 		return
 	}
-	at := c.hash(key)
+	at := c.hash(&key.tuple)
 	mask := uint64(len(c.entries) - 1)
 	place := &c.entries[(at+at>>60%flowWays)&mask]
 	for i := flowWays - 1; i >= 0; i-- {
@@ -94,12 +94,31 @@ func (c *flowCache) store(key *flowKey, generation, out uint32, r refs) {
 	*place = flowEntry{key: *key, generation: generation, out: out, refs: r}
 }
 
-// hash mixes the words of the key with the seed.
-func (c *flowCache) hash(k *flowKey) uint64 {
-	t := &k.tuple
+// forget removes the flow of a tuple in both directions, whoever sends it. It must
+// be called when the flow has become a connection, since what was remembered of it
+// may say that it has none.
+func (c *flowCache) forget(t wire.FiveTuple) {
+	if len(c.entries) == 0 {
+		return
+	}
+	mask := uint64(len(c.entries) - 1)
+	for range 2 {
+		at := c.hash(&t)
+		for i := uint64(0); i < flowWays; i++ {
+			if e := &c.entries[(at+i)&mask]; e.key.tuple == t {
+				e.generation = 0
+			}
+		}
+		t = t.Reverse()
+	}
+}
+
+// hash mixes the words of a tuple with the seed. The rest of a key is left out, so
+// that forget finds the flow without it.
+func (c *flowCache) hash(t *wire.FiveTuple) uint64 {
 	src := binary.LittleEndian.Uint64(t.Src[:8]) ^ bits.RotateLeft64(binary.LittleEndian.Uint64(t.Src[8:]), 17)
 	dst := binary.LittleEndian.Uint64(t.Dst[:8]) ^ bits.RotateLeft64(binary.LittleEndian.Uint64(t.Dst[8:]), 31)
-	rest := uint64(t.SrcPort)<<48 | uint64(t.DstPort)<<32 | uint64(t.Protocol)<<24 | uint64(k.in)
+	rest := uint64(t.SrcPort)<<48 | uint64(t.DstPort)<<32 | uint64(t.Protocol)<<24
 	hi, lo := bits.Mul64(src^c.seed[0], dst^c.seed[1])
 	hi2, lo2 := bits.Mul64(hi^lo^rest, c.seed[0])
 	return hi2 ^ lo2

@@ -79,12 +79,13 @@ func (w *worker) forward(in *eni, b []byte) {
 		return
 	}
 	key := flowKey{tuple: f.Tuple, in: in.handle, dst: f.Dst}
-	if e := w.cache.lookup(&key, w.plane.generation); e != nil && w.advance(e, f) {
-		w.transmit(in, w.plane.enis[e.out], f)
-		return
+	if !opens(f) { // a SYN may become a connection where the rest of its flow has none
+		if e := w.cache.lookup(&key, w.plane.generation); e != nil && w.advance(e, f) {
+			w.transmit(in, w.plane.enis[e.out], f)
+			return
+		}
 	}
-	j := judge{plane: w.plane, conns: w.conns, frame: f, now: w.now}
-	out, r := j.decide(in)
+	j, out, r := w.judge(in, f)
 	if r != policy.None {
 		w.drop(in, r)
 		return
@@ -129,13 +130,23 @@ func (w *worker) uncached(in *eni, f *wire.Frame) {
 		w.answerEcho(in, f)
 		return
 	}
-	j := judge{plane: w.plane, conns: w.conns, frame: f, now: w.now}
-	out, r := j.decide(in)
+	_, out, r := w.judge(in, f)
 	if r != policy.None {
 		w.drop(in, r)
 		return
 	}
 	w.transmit(in, out, f)
+}
+
+// judge takes f through the slow path, and keeps the cache true to what that has
+// changed.
+func (w *worker) judge(in *eni, f *wire.Frame) (judge, *eni, policy.Reason) {
+	j := judge{plane: w.plane, conns: w.conns, frame: f, now: w.now}
+	out, r := j.decide(in)
+	if j.opened {
+		w.cache.forget(f.Tuple)
+	}
+	return j, out, r
 }
 
 // transmit writes f, which in sent, to the port of out.

@@ -33,8 +33,7 @@ func (w *worker) forwardDatagram(in *eni, v conntrack.Verdict) {
 	r := w.reparse(in, v.Complete[v.First])
 	var out *eni
 	if r == policy.None {
-		j := judge{plane: w.plane, conns: w.conns, frame: f, now: w.now}
-		out, r = j.decide(in)
+		_, out, r = w.judge(in, f)
 	}
 	for _, b := range v.Complete {
 		w.pending = true
