@@ -70,17 +70,9 @@ func (c *Config) Interface(instance string) Interface {
 	}
 	if subnet.CIDR6.IsValid() {
 		face.Prefix6 = subnet.CIDR6.Bits()
-		face.Router6 = linkLocal(router)
+		face.Router6 = wire.LinkLocal(router).Netip()
 	}
 	return face
-}
-
-// linkLocal returns the link-local address that follows from a MAC address, its
-// EUI-64 (RFC 4291, appendix A).
-func linkLocal(mac wire.MAC) netip.Addr {
-	return netip.AddrFrom16([16]byte{
-		0xfe, 0x80, 8: mac[0] ^ 0x02, mac[1], mac[2], 0xff, 0xfe, mac[3], mac[4], mac[5],
-	})
 }
 
 // subnetMACs gives out the MAC addresses of one subnet. Each follows from the

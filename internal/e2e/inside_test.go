@@ -31,6 +31,7 @@ func inside(name string, args []string) int {
 		"tty":    tty,
 		"bulk":   bulk,
 		"sink":   sink,
+		"agent":  runAgent,
 	}
 	program := programs[name]
 	if program == nil {

@@ -95,6 +95,7 @@ func (l *lab) program(instance, name string, args ...string) *program {
 	}
 	go func() {
 		scanner := bufio.NewScanner(stdout)
+		scanner.Buffer(nil, 1<<25) // an agent's report of what it has heard
 		for scanner.Scan() {
 			p.lines <- scanner.Text()
 		}
