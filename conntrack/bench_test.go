@@ -142,21 +142,35 @@ func BenchmarkInsertExpire(b *testing.B) {
 	}
 }
 
-// BenchmarkInsertRefused is the cost of a new flow at the allowance: that of a
-// flood.
+// BenchmarkInsertRefused is the cost of a new flow that there is no room for, that
+// of a flood: at the allowance of its interface, or in a full table of a thousand
+// interfaces.
 func BenchmarkInsertRefused(b *testing.B) {
 	const live = 100_000
-	tracker := newTracker(b, 2*live, conntrack.Limits{Max: live})
-	now := int64(time.Hour)
-	establish(b, tracker, live, now)
-	f := numbered(policy.UDP, 0)
-	b.ReportAllocs()
-	for b.Loop() {
-		f.Tuple.SrcPort++
-		now += 100
-		if _, ok := tracker.Insert(eni, f, now); ok {
-			b.Fatal("let in")
-		}
+	for _, by := range []struct {
+		name     string
+		capacity int
+		max      int
+	}{{"allowance", 2 * live, live}, {"capacity", live, 2 * live}} {
+		b.Run(by.name, func(b *testing.B) {
+			tracker := newTracker(b, by.capacity, conntrack.Limits{Max: by.max})
+			now := int64(time.Hour)
+			for i := range uint32(1000) {
+				if i != eni {
+					tracker.Configure(i, conntrack.Limits{})
+				}
+			}
+			establish(b, tracker, live, now)
+			f := numbered(policy.UDP, 0)
+			b.ReportAllocs()
+			for b.Loop() {
+				f.Tuple.SrcPort++
+				now += 100
+				if _, ok := tracker.Insert(eni, f, now); ok {
+					b.Fatal("let in")
+				}
+			}
+		})
 	}
 }
 
