@@ -76,7 +76,7 @@ fuzz: ## run every fuzz target for FUZZTIME (20s)
 	while IFS=: read -r file func; do
 		name=$${func#func }
 		echo "==> $$(dirname "$$file") $$name"
-		$(GO) test -run '^$$' -fuzz "^$$name\$$" -fuzztime $(FUZZTIME) "$$(dirname "$$file")" </dev/null
+		$(GO) test -run '^$$' -fuzz "^$$name\$$" -fuzztime $(FUZZTIME) -fuzzminimizetime 50x "$$(dirname "$$file")" </dev/null
 	done <<<"$$targets"
 
 .PHONY: bench
