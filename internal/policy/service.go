@@ -64,7 +64,7 @@ func (r Ports) String() string {
 	return fmt.Sprintf("%d-%d", r.From, r.To)
 }
 
-// AnyICMP, as a type or a code, matches all of them (SEM 1.3: -1).
+// AnyICMP matches every type, or every code (SEM 1.3: -1).
 const AnyICMP int16 = -1
 
 // A Service is what a rule says about a packet besides its remote end: a
