@@ -30,9 +30,16 @@ func (w *worker) hold(in *eni, f *wire.Frame) {
 // of them where it may go.
 func (w *worker) forwardDatagram(in *eni, v conntrack.Verdict) {
 	f := &w.frame
+	data := 0 // bytes, of the whole datagram
+	for _, b := range v.Complete {
+		if w.reparse(in, b) == policy.None {
+			data += len(f.Bytes) - f.Data
+		}
+	}
 	r := w.reparse(in, v.Complete[v.First])
 	var out *eni
 	if r == policy.None {
+		f.TCP.Length = data - (f.Payload - f.Data) // what the connection advances by
 		_, out, r = w.judge(in, f)
 	}
 	for _, b := range v.Complete {
