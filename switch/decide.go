@@ -134,7 +134,7 @@ func (j *judge) egress(in *eni) (hop, policy.Reason) {
 	var taken *route
 	var routing policy.Reason
 	if routed {
-		taken, h.out, routing = j.plane.route(in, &f.Tuple.Dst)
+		taken, h.out, routing = j.plane.route(in, &f.Tuple)
 	}
 	var remote []filter.GroupID // none if an appliance is in between (SEM 1.4)
 	if h.out != nil && h.out.owns(&f.Tuple.Dst) {
@@ -153,7 +153,7 @@ func (j *judge) egress(in *eni) (hop, policy.Reason) {
 		j.record(Step{Check: CheckRoute, Where: in.subnet.name, Verdict: policy.Allow, Words: "on-link"})
 		return h, policy.None
 	}
-	if h.out == nil && routing != policy.Hairpin && !in.subnet.contains(dst) || h.out != nil && h.out.subnet != in.subnet {
+	if h.out != nil && h.out.subnet != in.subnet || h.out == nil && routing != policy.Hairpin && !in.subnet.onTheLink(&f.Tuple.Dst) {
 		if r := j.networkACL(in.subnet, policy.Egress, dst); r != policy.None {
 			return hop{}, r
 		}

@@ -57,6 +57,9 @@ type subnet struct {
 // contains reports whether an address lies in the subnet's blocks.
 func (s *subnet) contains(a netip.Addr) bool { return s.cidr.Contains(a) || s.cidr6.Contains(a) }
 
+// onTheLink reports whether packets to an address stay in the subnet.
+func (s *subnet) onTheLink(a *wire.Addr) bool { return isLinkLocal6(a) || s.contains(a.Netip()) }
+
 // isRouter reports whether an address is one of the subnet's router.
 func (s *subnet) isRouter(a *wire.Addr) bool {
 	return *a == s.router || slices.Contains(s.routers6, *a)

@@ -50,12 +50,13 @@ func (t *routeTable) lookup(dst netip.Addr) *route {
 }
 
 // route returns the route that a packet from an interface takes, and the
-// interface it leads to, which is never the same. A packet to an address of the subnet itself stays
-// there, whatever the routes: traffic inside a subnet cannot be sent through an
-// appliance (SEM 4.2). A packet that no route matches, or that a blackhole takes,
-// is dropped silently (SEM 5.3).
-func (p *plane) route(in *eni, dst *wire.Addr) (*route, *eni, policy.Reason) {
-	addr, s := dst.Netip(), in.subnet
+// interface it leads to, which is never the same. A packet to an address of the
+// subnet itself stays there, whatever the routes: traffic inside a subnet cannot be
+// sent through an appliance (SEM 4.2). A packet that no route matches, or that a
+// blackhole takes, is dropped silently (SEM 5.3), and so is one that would carry a
+// link-local address to another link (RFC 4291 section 2.5.6).
+func (p *plane) route(in *eni, t *wire.FiveTuple) (*route, *eni, policy.Reason) {
+	addr, s := t.Dst.Netip(), in.subnet
 	r := s.routes.lookup(addr)
 	switch {
 	case s.cidr.Contains(addr):
@@ -64,7 +65,7 @@ func (p *plane) route(in *eni, dst *wire.Addr) (*route, *eni, policy.Reason) {
 		r = &s.onLink[1]
 	}
 	switch {
-	case r == nil, isLinkLocal6(dst): // a router forwards nothing to or from a link-local address (RFC 4291 section 2.5.6)
+	case r == nil, isLinkLocal6(&t.Dst), isLinkLocal6(&t.Src) && !s.contains(addr):
 		return nil, nil, policy.NoRoute
 	case r.target.Kind == TargetBlackhole:
 		return r, nil, policy.Blackhole
@@ -73,7 +74,7 @@ func (p *plane) route(in *eni, dst *wire.Addr) (*route, *eni, policy.Reason) {
 	case r.target.Kind == TargetInstance:
 		return r, r.via, policy.None
 	}
-	if owner := p.byAddress[*dst]; owner != nil {
+	if owner := p.byAddress[t.Dst]; owner != nil {
 		return r, owner, policy.None
 	}
 	return r, nil, policy.Unassigned
