@@ -1,0 +1,311 @@
+package vswitch_test
+
+import (
+	"fmt"
+	"net/netip"
+	"slices"
+	"strings"
+
+	vswitch "vswitch/switch"
+
+	"vswitch/internal/policy"
+	"vswitch/internal/wire"
+)
+
+// A model is a second, obvious implementation of what a VPC does to frames
+// (SEM 1 to 4 and 5.2 to 5.4): maps, and loops over the configuration as it was
+// written. It has no compile step and no cache, and shares nothing with the
+// switch but the words of package policy, the types of Config, and wire's
+// parsing of frames. random_test.go holds the switch against it.
+//
+// One thing it does not restate: what a TCP segment means for the connection
+// that it belongs to (model_tcp_test.go).
+//
+// Times are nanoseconds. The clock must stand on whole seconds, since the switch
+// is free to let a connection live for a fraction of a second longer.
+type model struct {
+	config    vswitch.Config // as it was asked for: not completed
+	now       int64
+	capacity  int // connections of all interfaces together
+	enis      map[string]*modelENI
+	datagrams []*modelDatagram
+	tcp       *tcpOracle
+	emitted   []emission // what the last frame made ports send, in order
+	remarks   []remark   // why, for the last frame
+}
+
+// An emission is a frame that must come out of a port.
+type emission struct {
+	port  string
+	bytes []byte
+}
+
+// A verdict is what became of a frame: it was dropped, answered, held, or
+// delivered to an instance.
+type verdict struct {
+	reason   policy.Reason // None unless it was dropped
+	to       string        // "" unless it was delivered
+	answered bool
+	held     bool
+}
+
+// String returns the verdict as a scenario writes it.
+func (v verdict) String() string {
+	switch {
+	case v.answered:
+		return "answered"
+	case v.held:
+		return "held"
+	case v.to != "":
+		return v.to
+	}
+	return v.reason.String()
+}
+
+// A remark is a step of the model's reasoning, put into words when somebody asks.
+type remark struct {
+	format string
+	args   []any
+}
+
+func (m *model) say(format string, args ...any) {
+	m.remarks = append(m.remarks, remark{format, args})
+}
+
+// reasoning returns why the last frame met what it met.
+func (m *model) reasoning() string {
+	var b strings.Builder
+	for _, r := range m.remarks {
+		fmt.Fprintf(&b, r.format+"\n", r.args...)
+	}
+	return b.String()
+}
+
+// receive takes one frame from an instance and counts what becomes of it.
+func (m *model) receive(name string, sent []byte) verdict {
+	m.emitted, m.remarks = m.emitted[:0], m.remarks[:0]
+	in := m.enis[name]
+	c := &in.counters
+	c.RxFrames++
+	c.RxBytes += uint64(len(sent) - wire.VirtioSize)
+	var f wire.Frame
+	if r := f.Parse(slices.Clone(sent), m.mtu()); r != policy.None {
+		c.RxPackets++
+		return m.drop(in, r)
+	}
+	c.RxPackets += uint64(f.Segments)
+	if r := m.identify(in, &f); r != policy.None {
+		return m.drop(in, r)
+	}
+	switch {
+	case f.Kind == wire.KindARP:
+		return m.arp(in, &f)
+	case f.Fragment:
+		return m.fragment(in, &f)
+	case f.IsND():
+		return m.discovery(in, &f)
+	case m.pingsRouter(in, &f):
+		return m.echo(in, &f)
+	}
+	out, r := m.judge(in, &f)
+	if r != policy.None {
+		return m.drop(in, r)
+	}
+	return m.transmit(in, out, &f)
+}
+
+func (m *model) drop(in *modelENI, r policy.Reason) verdict {
+	in.counters.Drops[r]++
+	return verdict{reason: r}
+}
+
+// identify is what holds for every frame, whatever rules say (SEM 4.1 step 0,
+// SEM 5.4): the sender is who it says, and no group address is spoken to.
+func (m *model) identify(in *modelENI, f *wire.Frame) policy.Reason {
+	switch {
+	case f.Src != in.mac:
+		m.say("source MAC %v, but %s has %v", f.Src, in.name, in.mac)
+		return policy.SourceMAC
+	case f.Kind == wire.KindARP, f.IsND() && f.Dst[0]&1 == 1:
+		return policy.None // its sender is looked at when it is answered
+	case f.Dst == wire.MAC{0xff, 0xff, 0xff, 0xff, 0xff, 0xff}:
+		return policy.Broadcast
+	case f.Dst[0]&1 == 1:
+		return policy.Multicast
+	}
+	src := f.Tuple.Src.Netip()
+	switch {
+	case in.has(src):
+		return policy.None
+	case in.instance.DisableSourceDestCheck && !m.isOwnRouter(in, src) && mayForwardFrom(src):
+		m.say("%s sends from %s: its source/dest check is off", in.name, src)
+		return policy.None
+	}
+	m.say("%s must not send from %s", in.name, src)
+	return policy.SourceAddress
+}
+
+// fromNobody are the blocks from which nothing is forwarded: this network,
+// loopback, link-local of IPv6, multicast, reserved (RFC 6890).
+var fromNobody = prefixesOf("0.0.0.0/8", "127.0.0.0/8", "224.0.0.0/4", "240.0.0.0/4", "::/128", "::1/128", "fe80::/10", "ff00::/8")
+
+// prefixesOf returns blocks from their text.
+func prefixesOf(blocks ...string) []netip.Prefix {
+	var all []netip.Prefix
+	for _, b := range blocks {
+		all = append(all, netip.MustParsePrefix(b))
+	}
+	return all
+}
+
+// inside reports whether an address is in one of the blocks.
+func inside(blocks []netip.Prefix, a netip.Addr) bool {
+	for _, b := range blocks {
+		if b.Contains(a) {
+			return true
+		}
+	}
+	return false
+}
+
+// mayForwardFrom reports whether an instance that forwards for others may send
+// from the address.
+func mayForwardFrom(a netip.Addr) bool { return !inside(fromNobody, a) }
+
+// A modelPacket is what rules look at.
+type modelPacket struct {
+	src, dst     netip.Addr
+	protocol     policy.Protocol
+	sport, dport uint16
+	icmpType     uint8
+	icmpCode     uint8
+}
+
+func packetOf(f *wire.Frame) modelPacket {
+	return modelPacket{
+		src: f.Tuple.Src.Netip(), dst: f.Tuple.Dst.Netip(), protocol: policy.Protocol(f.Tuple.Protocol),
+		sport: f.Tuple.SrcPort, dport: f.Tuple.DstPort, icmpType: f.Type, icmpCode: f.Code,
+	}
+}
+
+// judge takes a packet through the steps of SEM 4.1, which number the comments.
+func (m *model) judge(in *modelENI, f *wire.Frame) (*modelENI, policy.Reason) {
+	p := packetOf(f)
+	// 0 and 1.
+	if r := m.reachable(in, f); r != policy.None {
+		m.say("0: %s cannot reach %s at %v: %s", in.name, p.dst, f.Dst, r)
+		return nil, r
+	}
+	// The route is needed early: whether the packet leaves the subnet decides
+	// about step 3, and whether it goes straight to its destination about group
+	// references in step 2. It is only acted on in step 4.
+	out, routing := m.nextHop(in, f)
+	if out != nil {
+		m.say("the next interface is that of %s", out.name)
+	}
+	// 2. A group stands for the addresses of its members, as long as nothing is
+	// in between (SEM 1.4).
+	var remote *modelENI
+	if out != nil && out.has(p.dst) {
+		remote = out
+	}
+	if r := m.securityGroups(in, policy.Egress, f, p.dst, remote); r != policy.None {
+		return nil, r
+	}
+	// 3.
+	if m.leaves(in, out, routing, p.dst) && !m.aclAllows(in.instance.Subnet, policy.Egress, p, p.dst) {
+		return nil, policy.NACLEgress
+	}
+	// 4.
+	if routing != policy.None {
+		m.say("4: no way to %s: %s", p.dst, routing)
+		return nil, routing
+	}
+	// 5.
+	if out.instance.Subnet != in.instance.Subnet && !m.aclAllows(out.instance.Subnet, policy.Ingress, p, p.src) {
+		return nil, policy.NACLIngress
+	}
+	// 6.
+	if !out.instance.DisableSourceDestCheck && !out.has(p.dst) {
+		m.say("6: %s has not the address %s", out.name, p.dst)
+		return nil, policy.DestinationCheck
+	}
+	// 7.
+	remote = nil
+	if in.has(p.src) {
+		remote = in
+	}
+	return out, m.securityGroups(out, policy.Ingress, f, p.src, remote)
+}
+
+// reachable is what of steps 0 and 1 depends on the destination.
+func (m *model) reachable(in *modelENI, f *wire.Frame) policy.Reason {
+	dst := f.Tuple.Dst.Netip()
+	switch {
+	case f.Dst == in.mac:
+		return policy.Hairpin
+	case f.Dst != in.routerMAC && m.neighbour(in, f.Dst) == nil:
+		return policy.UnknownMAC
+	case in.has(dst):
+		return policy.Hairpin
+	case m.isRouter(in, dst):
+		return policy.RouterService
+	case m.isService(dst):
+		return policy.PlatformService
+	case answersDHCP(f):
+		return policy.DHCPSpoofed
+	case dst.IsMulticast():
+		return policy.Multicast
+	case dst == netip.MustParseAddr("255.255.255.255"), dst == broadcastOf(m.subnet(in).CIDR):
+		return policy.Broadcast
+	}
+	return policy.None
+}
+
+// answersDHCP reports whether a packet is one of a DHCP server, which no instance
+// is (L5).
+func answersDHCP(f *wire.Frame) bool {
+	p := packetOf(f)
+	return p.protocol == policy.UDP && (p.sport == 67 && p.dport == 68 || p.sport == 547 && p.dport == 546)
+}
+
+// nextHop returns the interface that a packet goes to, or why there is none.
+func (m *model) nextHop(in *modelENI, f *wire.Frame) (*modelENI, policy.Reason) {
+	dst := f.Tuple.Dst.Netip()
+	if f.Dst != in.routerMAC {
+		return m.neighbour(in, f.Dst), policy.None
+	}
+	src := f.Tuple.Src.Netip()
+	if dst.IsLinkLocalUnicast() || src.Is6() && src.IsLinkLocalUnicast() && !contains(m.subnet(in), dst) {
+		return nil, policy.NoRoute // link-local packets stay on their link (RFC 4291 section 2.5.6)
+	}
+	target := vswitch.Target{Kind: vswitch.TargetLocal}
+	if !contains(m.subnet(in), dst) { // inside a subnet there is nothing to route (SEM 4.2)
+		var ok bool
+		if target, ok = m.route(in, dst); !ok {
+			return nil, policy.NoRoute
+		}
+	}
+	switch target.Kind {
+	case vswitch.TargetBlackhole:
+		return nil, policy.Blackhole
+	case vswitch.TargetInstance:
+		if target.Name == in.name {
+			return nil, policy.Hairpin
+		}
+		return m.enis[target.Name], policy.None
+	}
+	if owner := m.owner(in, dst); owner != nil {
+		return owner, policy.None
+	}
+	return nil, policy.Unassigned
+}
+
+// leaves reports whether a packet crosses the edge of its sender's subnet, which
+// is where the network ACL stands (SEM 3.2).
+func (m *model) leaves(in, out *modelENI, routing policy.Reason, dst netip.Addr) bool {
+	if out != nil {
+		return out.instance.Subnet != in.instance.Subnet
+	}
+	return routing != policy.Hairpin && !contains(m.subnet(in), dst) && !dst.IsLinkLocalUnicast()
+}

@@ -1,0 +1,90 @@
+package vswitch_test
+
+import (
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+
+	"vswitch/internal/policy"
+	"vswitch/internal/wire/wiretest"
+)
+
+func lines(all []string) string { return strings.Join(all, "\n") }
+
+// report returns what one needs to understand a mismatch: the VPC, the last
+// steps, how the switch explained the frame before it was sent, and the model's
+// reasons.
+func (w *world) report() string {
+	var b strings.Builder
+	fmt.Fprintf(&b, "The VPC at step %d:\n%s\nThe last steps:\n", w.steps, printConfig(&w.config))
+	for i := range w.last {
+		e := &w.last[(w.steps+1+i)%len(w.last)]
+		switch {
+		case e.from != "":
+			fmt.Fprintf(&b, "  %8s %s: %s => %s\n", time.Duration(e.at), e.from, wiretest.Format(e.frame), e.what)
+		case e.what != "":
+			fmt.Fprintf(&b, "  %8s %s\n", time.Duration(e.at), e.what)
+		}
+	}
+	if w.last[w.steps%len(w.last)].from != "" {
+		fmt.Fprintf(&b, "The switch's trace:\n%sThe model's reasons:\n%s", w.trace, w.model.reasoning())
+	}
+	return b.String()
+}
+
+// A tally counts what happened in all VPCs, so that a run that tests less than it
+// seems to is noticed.
+type tally struct {
+	steps     int
+	frames    int
+	delivered int
+	answered  int
+	held      int
+	idle      int // steps whose port could not send
+	changes   int
+	refused   int // changes that were no valid configuration
+	drops     [policy.NumReasons]int
+}
+
+// count notes the verdict on a frame.
+func (s *tally) count(v verdict) {
+	s.frames++
+	switch {
+	case v.to != "":
+		s.delivered++
+	case v.answered:
+		s.answered++
+	case v.held:
+		s.held++
+	default:
+		s.drops[v.reason]++
+	}
+}
+
+// unreachable are the reasons that the model has and a random frame does not meet:
+// the sender's kernel or the bounds on memory come first.
+var unreachable = map[policy.Reason]bool{policy.None: true, policy.Panic: true}
+
+// check fails the test if a long run did not meet every reason to drop a frame,
+// or delivered little.
+func (s *tally) check(t *testing.T, steps int) {
+	t.Helper()
+	t.Logf("%d steps: %d frames, %d delivered, %d answered, %d held; %d steps whose port was down; %d changes, and %d that were none",
+		s.steps, s.frames, s.delivered, s.answered, s.held, s.idle, s.changes, s.refused)
+	for r, n := range s.drops {
+		t.Logf("%8d %s", n, policy.Reason(r))
+	}
+	const long = 100_000
+	if steps < long {
+		return
+	}
+	for r, n := range s.drops {
+		if n == 0 && !unreachable[policy.Reason(r)] {
+			t.Errorf("no frame in %d was dropped for %s", s.frames, policy.Reason(r))
+		}
+	}
+	if s.delivered < s.frames/5 || s.changes < 3*s.refused {
+		t.Errorf("too few frames were delivered, or too few changes were possible")
+	}
+}

@@ -1,0 +1,359 @@
+package vswitch_test
+
+import (
+	"bytes"
+	"flag"
+	"fmt"
+	"math/rand/v2"
+	"os"
+	"slices"
+	"strconv"
+	"testing"
+	"time"
+
+	"pgregory.net/rapid"
+
+	vswitch "vswitch/switch"
+
+	"vswitch/internal/policy"
+	"vswitch/internal/wire"
+	"vswitch/internal/wire/wiretest"
+	"vswitch/port"
+)
+
+// The number of steps, of which most are frames: in all, unless
+// VSWITCH_MODEL_STEPS says otherwise, and on average in one VPC.
+const (
+	modelSteps  = 20_000
+	stepsPerVPC = 250
+)
+
+// TestSwitchEqualsModel holds the switch against the model: random VPCs, and in
+// each a random sequence of frames, changes, pauses and failing ports. After each
+// step the two must agree on what became of the frame, on every byte that came
+// out of a port and on every counter, and once in a while on every connection.
+// Two switches run in lock-step, with a flow cache and without.
+//
+// A failure is shrunk to few steps, printed with the VPC, the last steps, the
+// switch's trace and the model's reasoning, and kept in testdata/rapid; what lies
+// there is tried first. VSWITCH_MODEL_STEPS sets the number of steps.
+func TestSwitchEqualsModel(t *testing.T) {
+	steps := modelSteps
+	if s := os.Getenv("VSWITCH_MODEL_STEPS"); s != "" {
+		var err error
+		if steps, err = strconv.Atoi(s); err != nil {
+			t.Fatalf("VSWITCH_MODEL_STEPS: %v", err)
+		}
+	}
+	setFlag(t, "rapid.checks", max(1, steps/stepsPerVPC))
+	setFlag(t, "rapid.steps", stepsPerVPC)
+	seen := &tally{}
+	explain := false // from the first failure on, every frame is traced before it is sent
+	rapid.Check(t, func(rt *rapid.T) {
+		w := newWorld(rapid.Uint64().Draw(rt, "vpc"), seen, explain)
+		defer w.close()
+		rt.Repeat(map[string]func(*rapid.T){"step": func(rt *rapid.T) {
+			w.step(rapid.Uint64().Draw(rt, "step"))
+			if w.mismatch != "" {
+				explain = true
+				rt.Log(w.report())
+				rt.Fatalf("the switch and the model differ: %s", w.mismatch)
+			}
+		}})
+	})
+	seen.check(t, steps)
+}
+
+// setFlag gives a flag of rapid's a value for the duration of the test.
+func setFlag(t *testing.T, name string, value int) {
+	t.Helper()
+	f := flag.Lookup(name)
+	before := f.Value.String()
+	t.Cleanup(func() {
+		if err := f.Value.Set(before); err != nil {
+			t.Error(err)
+		}
+	})
+	if err := f.Value.Set(strconv.Itoa(value)); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// A world is one random VPC: the model, the two switches, and what the random
+// choices need to know of what happened.
+type world struct {
+	seeds    *rand.PCG
+	r        *rand.Rand // of the present step
+	seed     uint64
+	again    map[uint64]uint64 // how often a step had the seed
+	config   vswitch.Config
+	model    *model
+	twins    [2]*twin
+	talks    []*talk
+	relay    *relay      // a packet that an appliance has got and may forward
+	parts    []fragments // of datagrams on their way
+	now      int64
+	swept    bool // the switches have noticed that the clock has gone on
+	steps    int
+	last     [24]event // a ring
+	seen     *tally
+	explain  bool
+	trace    string
+	mismatch string
+}
+
+// A twin is one of the two switches.
+type twin struct {
+	name  string
+	sw    *vswitch.Switch
+	ports map[string]*port.Memory
+	buf   []byte
+}
+
+// An event is what a step did, for people.
+type event struct {
+	from  string // who sent frame; "" if the step sent none
+	frame []byte
+	what  string // the verdict on the frame, or what else happened
+	at    int64
+}
+
+func newWorld(seed uint64, seen *tally, explain bool) *world {
+	w := &world{seeds: rand.NewPCG(seed, 0), seed: seed, again: map[uint64]uint64{}, seen: seen, explain: explain, now: int64(time.Hour)}
+	w.r = rand.New(w.seeds)
+	w.config = w.randomVPC()
+	capacity, cache := 1<<12, 1<<10
+	if w.one(8) {
+		capacity = 12 // of the whole table: T6
+	}
+	if w.one(4) {
+		cache = 4 // flows push each other out
+	}
+	w.model = newModel(w.now, capacity)
+	w.model.apply(w.config)
+	for i, size := range []int{cache, 0} {
+		sw, err := vswitch.New(w.config, vswitch.WithClock(func() int64 { return w.now }),
+			vswitch.WithFlowCache(size), vswitch.WithCapacity(capacity))
+		if err != nil {
+			panic(fmt.Sprintf("%v\n%s", err, printConfig(&w.config)))
+		}
+		w.twins[i] = &twin{name: [...]string{"with a flow cache", "without a flow cache"}[i], sw: sw,
+			ports: map[string]*port.Memory{}, buf: make([]byte, wire.MaxFrame)}
+	}
+	w.adopt()
+	for _, in := range w.config.Instances {
+		w.attach(in.Name)
+	}
+	w.compare()
+	return w
+}
+
+func (w *world) close() {
+	for _, s := range w.twins {
+		if err := s.sw.Close(); err != nil {
+			panic(err)
+		}
+	}
+	if err := w.model.tcp.close(); err != nil {
+		panic(err)
+	}
+}
+
+// one returns true once in n times.
+func (w *world) one(n int) bool { return w.r.IntN(n) == 0 }
+
+// pick returns one of several at random.
+func pick[T any](w *world, of ...T) T { return of[w.r.IntN(len(of))] }
+
+// step does one random thing. Rapid likes small seeds and comes up with the same
+// ones again and again, so that they only count together with the VPC's and with
+// how often there was the same; but not with the steps before, some of which
+// rapid leaves out when it shrinks a failure.
+func (w *world) step(seed uint64) {
+	w.again[seed]++
+	w.seeds.Seed(w.seed^seed<<32^seed>>32, w.again[seed])
+	w.steps++
+	w.seen.steps++
+	switch n := w.r.IntN(100); {
+	case n < 5:
+		w.change()
+	case n < 8:
+		w.wait()
+	case n < 10:
+		w.flap()
+	case n < 18:
+		w.stray()
+	case n < 25:
+		w.sendFragment()
+	case n < 40 && w.relay != nil:
+		w.forward()
+	default:
+		w.talk()
+	}
+	if w.steps%32 == 0 && w.mismatch == "" {
+		w.compareConnections()
+	}
+}
+
+// note remembers what a step did.
+func (w *world) note(e event) {
+	e.at = w.now
+	w.last[w.steps%len(w.last)] = e
+}
+
+// send gives both switches and the model a frame, and compares what they make of
+// it. It returns false if the port cannot send.
+func (w *world) send(from string, b []byte) (verdict, bool) {
+	e := w.model.enis[from]
+	if e == nil || e.port == nil || e.port.down || e.port.removed {
+		w.seen.idle++
+		return verdict{}, false
+	}
+	w.note(event{from: from, frame: b, what: "?"})
+	w.trace = ""
+	traced := w.one(8) || w.explain
+	var why *vswitch.Trace
+	if traced {
+		var err error
+		if why, err = w.twins[0].sw.Trace(from, b); err != nil {
+			panic(err)
+		}
+		w.trace = why.String()
+	}
+	for _, s := range w.twins {
+		if !s.ports[from].Send(b) {
+			panic("the port of " + from + " does not send")
+		}
+		if n := s.sw.Step(); n != 1 {
+			w.fail("%s, it took in %d frames, not one", s.name, n)
+		}
+	}
+	w.swept = true
+	v := w.model.receive(from, b)
+	w.model.endDatagrams()
+	w.note(event{from: from, frame: b, what: v.String()})
+	w.seen.count(v)
+	w.compare()
+	if traced {
+		w.compareTrace(why, v, b)
+	}
+	return v, true
+}
+
+// fail notes the first thing in which the switch differs from the model.
+func (w *world) fail(format string, args ...any) {
+	if w.mismatch == "" {
+		w.mismatch = fmt.Sprintf(format, args...)
+	}
+}
+
+// compare holds what came out of the ports, and all counters, against the model.
+func (w *world) compare() {
+	for _, s := range w.twins {
+		for _, want := range w.model.emitted {
+			n, ok := s.ports[want.port].Receive(s.buf)
+			switch {
+			case !ok:
+				w.fail("%s, nothing came out of the port of %s; want\n%s", s.name, want.port, wiretest.Format(want.bytes))
+			case !bytes.Equal(s.buf[:n], want.bytes):
+				w.fail("%s, out of the port of %s came\n%x, want\n%x", s.name, want.port, s.buf[:n], want.bytes)
+			}
+		}
+		st := s.sw.Status()
+		if st.Panics != 0 {
+			w.fail("%s, it failed: %s", s.name, st.Captured[0].Cause)
+		}
+		if len(st.Ports) != len(w.model.enis) {
+			w.fail("%s, it has %d ports, not %d", s.name, len(st.Ports), len(w.model.enis))
+			return
+		}
+		for i := range st.Ports {
+			w.comparePort(s, &st.Ports[i])
+		}
+	}
+	w.model.emitted = w.model.emitted[:0]
+	for _, e := range w.model.enis {
+		if e.port != nil {
+			e.port.room = e.port.depth
+		}
+	}
+}
+
+// comparePort holds one port against the model.
+func (w *world) comparePort(s *twin, got *vswitch.PortStatus) {
+	e := w.model.enis[got.Instance]
+	if got.Counters != e.counters {
+		w.fail("%s, the counters of %s are\n %s, want\n %s", s.name, e.name, describe(&got.Counters), describe(&e.counters))
+	}
+	c := &got.Counters
+	if c.RxFrames != c.Delivered+c.Answered+c.Held+c.Dropped() {
+		w.fail("%s, the counters of %s do not add up: %s", s.name, e.name, describe(c))
+	}
+	if up := e.port != nil && !e.port.removed; got.Up != up {
+		w.fail("%s, %s is up: %v, want %v", s.name, e.name, got.Up, up)
+	}
+	if n := w.model.live(e); w.swept && got.Tracked != n || got.Exceeded != e.exceeded {
+		w.fail("%s, %s has %d connections and refused %d, want %d and %d", s.name, e.name, got.Tracked, got.Exceeded, n, e.exceeded)
+	}
+	if p := s.ports[e.name]; p != nil {
+		if n, ok := p.Receive(s.buf); ok {
+			w.fail("%s, out of the port of %s also came\n%s", s.name, e.name, wiretest.Format(s.buf[:n]))
+		}
+	}
+}
+
+// compareConnections holds every connection against the model.
+func (w *world) compareConnections() {
+	var want []string
+	for i := range w.config.Instances {
+		e := w.model.enis[w.config.Instances[i].Name]
+		for _, c := range e.conns {
+			if left := time.Duration(c.expires - w.now); left >= 0 {
+				want = append(want, fmt.Sprintf("%s: %s %s, %s left", e.name, c.tuple, c.state, left))
+			}
+		}
+	}
+	slices.Sort(want)
+	for _, s := range w.twins {
+		all, err := s.sw.Connections("")
+		if err != nil {
+			panic(err)
+		}
+		var got []string
+		for _, c := range all {
+			got = append(got, fmt.Sprintf("%s: %s %s, %s left", c.Instance, c.Tuple, c.State, c.Left))
+		}
+		slices.Sort(got)
+		if !slices.Equal(got, want) {
+			w.fail("%s, the connections are\n%s, want\n%s", s.name, lines(got), lines(want))
+		}
+	}
+}
+
+// compareTrace holds an explanation against what became of the frame: what is
+// explained is what happens. A trace ends before the port, opens no connection
+// and reads no checksum, and it is about packets that rules judge.
+func (w *world) compareTrace(t *vswitch.Trace, v verdict, b []byte) {
+	var f wire.Frame
+	parsed := f.Parse(bytes.Clone(b), w.model.mtu()) == policy.None
+	switch {
+	case parsed && (f.Kind == wire.KindARP || f.IsND() || f.Fragment), v.answered:
+		return
+	}
+	switch v.reason {
+	case policy.EgressAllowance, policy.IngressAllowance, policy.TransportChecksum:
+		return
+	}
+	want := v.reason
+	switch want {
+	case policy.PortDown, policy.PortRefused:
+		want = policy.None
+	}
+	got := policy.None
+	if n := len(t.Steps); n > 0 {
+		got = t.Steps[n-1].Reason
+	}
+	if got != want {
+		w.fail("the trace ends in %s, but the frame met %s:\n%s", got, v, t)
+	}
+}
