@@ -18,21 +18,28 @@ import (
 // switch itself runs in.
 const withHost = `
 [vpc]
-name = "test"
-cidr = "10.8.0.0/16"
+name  = "test"
+cidr  = "10.8.0.0/16"
+cidr6 = "fd00:8::/56"
 
 [subnet.main]
-cidr = "10.8.0.0/24"
+cidr  = "10.8.0.0/24"
+cidr6 = "fd00:8::/64"
 
 [subnet.far]
-cidr = "10.8.1.0/24"
+cidr  = "10.8.1.0/24"
+cidr6 = "fd00:8:0:1::/64"
 
 [security_group.open]
-ingress = [{ proto = "tcp", ports = 9000, from = "10.8.0.0/16" }]
+ingress = [
+  { proto = "tcp", ports = 9000, from = "10.8.0.0/16" },
+  { proto = "tcp", ports = 9000, from = "fd00:8::/56" },
+]
 
 [instance.here]
 subnet = "main"
 ip     = "10.8.0.10"
+ip6    = "fd00:8::10"
 sg     = ["open"]
 kind   = "host"
 ifname = "vst-here"
@@ -40,11 +47,13 @@ ifname = "vst-here"
 [instance.near]
 subnet = "main"
 ip     = "10.8.0.11"
+ip6    = "fd00:8::11"
 sg     = ["open"]
 
 [instance.far]
 subnet = "far"
 ip     = "10.8.1.11"
+ip6    = "fd00:8:0:1::11"
 sg     = ["open"]
 `
 
@@ -94,8 +103,8 @@ func TestHostInterface(t *testing.T) {
 		if err != nil {
 			return err
 		}
-		if len(addresses) != 1 || addresses[0].String() != "10.8.0.10/24" {
-			t.Errorf("vst-here has the addresses %v, want 10.8.0.10/24", addresses)
+		if len(addresses) != 3 || addresses[0].String() != "10.8.0.10/24" || addresses[1].String() != "fd00:8::10/64" {
+			t.Errorf("vst-here has the addresses %v, want 10.8.0.10/24, fd00:8::10/64 and a link-local one", addresses)
 		}
 		routes, err := os.ReadFile("/proc/thread-self/net/route")
 		if err != nil {
@@ -106,7 +115,16 @@ func TestHostInterface(t *testing.T) {
 				t.Errorf("the host got a default route: %s", route)
 			}
 		}
-		for _, address := range []string{"10.8.0.11:9000", "10.8.1.11:9000"} {
+		routes, err = os.ReadFile("/proc/thread-self/net/ipv6_route")
+		if err != nil {
+			return err
+		}
+		for _, route := range strings.Split(string(routes), "\n") {
+			if fields := strings.Fields(route); len(fields) > 9 && fields[1] == "00" && fields[9] == "vst-here" {
+				t.Errorf("the host got a default route: %s", route)
+			}
+		}
+		for _, address := range []string{"10.8.0.11:9000", "10.8.1.11:9000", "[fd00:8::11]:9000", "[fd00:8:0:1::11]:9000"} {
 			conn, err := net.DialTimeout("tcp", address, 3*time.Second)
 			if err != nil {
 				return err

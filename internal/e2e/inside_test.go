@@ -22,16 +22,18 @@ import (
 // does. It returns the exit code.
 func inside(name string, args []string) int {
 	programs := map[string]func(args []string) error{
-		"dial":   dial,
-		"talk":   talk,
-		"serve":  serve,
-		"send":   send,
-		"watch":  watch,
-		"signal": awaitSignal,
-		"tty":    tty,
-		"bulk":   bulk,
-		"sink":   sink,
-		"agent":  runAgent,
+		"agent":     runAgent,
+		"dial":      dial,
+		"talk":      talk,
+		"serve":     serve,
+		"send":      send,
+		"watch":     watch,
+		"signal":    awaitSignal,
+		"tty":       tty,
+		"bulk":      bulk,
+		"sink":      sink,
+		"segments":  segments,
+		"datagrams": datagrams,
 	}
 	program := programs[name]
 	if program == nil {
@@ -84,6 +86,8 @@ func fate(err error) string {
 		return "refused"
 	case errors.Is(err, syscall.EHOSTUNREACH), errors.Is(err, syscall.ENETUNREACH), errors.Is(err, syscall.EACCES):
 		return "unreachable"
+	case errors.Is(err, syscall.EADDRNOTAVAIL):
+		return "no address" // to connect from
 	case errors.As(err, &timeout) && timeout.Timeout():
 		return "timeout"
 	}

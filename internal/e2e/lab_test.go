@@ -74,6 +74,13 @@ func startLab(t *testing.T, config string) *lab {
 	return l
 }
 
+// of returns the lab for a subtest, which is the one to fail then.
+func (l *lab) of(t *testing.T) *lab {
+	sub := *l
+	sub.t = t
+	return &sub
+}
+
 // config returns the text of the lab's file.
 func (l *lab) config() string {
 	l.t.Helper()

@@ -45,6 +45,40 @@ func TestReloadAddsAndRemovesInstances(t *testing.T) {
 	}
 }
 
+// A reload gives a running subnet IPv6, and takes it away again; IPv4 goes on
+// meanwhile, in the same connection.
+func TestReloadTurnsIPv6OnAndOff(t *testing.T) {
+	t.Parallel()
+	l := startLab(t, oneSubnet)
+	l.start("bob", "serve", ":9000")
+	conn := l.start("alice", "talk", "10.8.0.11:9000")
+	const address = "[fd00:8::11]:9000"
+	without := l.config()
+	with := strings.NewReplacer(
+		`cidr = "10.8.0.0/16"`, `cidr = "10.8.0.0/16"`+"\n"+`cidr6 = "fd00:8::/56"`,
+		`cidr = "10.8.0.0/24"`, `cidr = "10.8.0.0/24"`+"\n"+`cidr6 = "fd00:8::/64"`,
+		`ip     = "10.8.0.10"`, `ip     = "10.8.0.10"`+"\n"+`ip6 = "fd00:8::10"`,
+		`ip     = "10.8.0.11"`, `ip     = "10.8.0.11"`+"\n"+`ip6 = "fd00:8::11"`,
+	).Replace(without)
+	for _, step := range []struct{ config, want, names string }{
+		{without, "no address", "10.8.0.11"},
+		{with, "connected", "fd00:8::11"},
+		{without, "no address", "10.8.0.11"},
+		{with, "connected", "fd00:8::11"},
+	} {
+		l.write(step.config)
+		l.must("reload")
+		if got := l.dial("alice", "tcp", address); got != step.want {
+			t.Errorf("over IPv6: %s, want %s", got, step.want)
+		}
+		if got := l.must("exec", "alice", "--", "getent", "hosts", "bob"); !strings.HasPrefix(got, step.names+" ") {
+			t.Errorf("bob resolves to %q, want %s", got, step.names)
+		}
+		conn.say("still")
+		conn.expect("echo")
+	}
+}
+
 func TestSIGHUPReloads(t *testing.T) {
 	t.Parallel()
 	l := startLab(t, oneSubnet)

@@ -52,6 +52,7 @@ import (
 //	a1 sends a1:40000 > b1:22 tcp S => b1       b1 gets it, to the byte, and nobody else does
 //	a1 sends a1:40000 > b1:22 tcp S => SG_INGRESS   nobody gets it
 //	a1 sends a1:40000 > b1:53 udp mf => held    nor does anybody get this, yet
+//	a1 sends nd router-solicit from a1.ll => answered   nor this, which the VPC answers
 //	b1 hears a1:40000 > b1:22 tcp S             such a frame has come to b1 since the scenario began
 //	b1 hears no a1:40000 > b1:22 tcp S          or has not, though all that was sent has been judged
 //
@@ -132,20 +133,29 @@ func (v *vpc) play(t *testing.T, s scenario) {
 	}
 }
 
+// changes are the lines that change the VPC, with the words that they need.
+var changes = map[string]int{"sg": 4, "revoke": 5, "groups": 3, "acl": 3, "route": 4, "check": 3, "address": 3, "prefixes": 3, "conntrack": 4, "mtu": 2, "also": 2}
+
 // change carries out a line that changes the VPC. It reports false if the line is
 // another one.
 func (v *vpc) change(w []string) bool {
 	v.t.Helper()
+	switch n, ok := changes[w[0]]; {
+	case !ok:
+		return false
+	case len(w) < n:
+		v.fatalf("want %d words or more", n)
+	}
 	f := v.fixture
 	switch {
-	case w[0] == "sg" && len(w) > 3:
+	case w[0] == "sg":
 		list := v.list(f.group(w[1]), w[2])
 		if *list = append(*list, ""); w[3] == "none" {
 			*list = []string{}
 		} else {
 			(*list)[len(*list)-1] = f.groupRule(w[2], w[3:])
 		}
-	case w[0] == "revoke" && len(w) > 3:
+	case w[0] == "revoke":
 		list, rule := v.list(f.group(w[1]), w[2]), f.groupRule(w[2], w[3:])
 		at := slices.Index(*list, rule)
 		if at < 0 {
@@ -153,7 +163,7 @@ func (v *vpc) change(w []string) bool {
 		}
 		*list = slices.Delete(*list, at, at+1)
 	case w[0] == "groups":
-		f.instances[w[1]].groups = w[2:]
+		v.member(w[1]).groups = w[2:]
 		for _, g := range w[2:] {
 			if g != "default" {
 				f.group(g)
@@ -163,15 +173,16 @@ func (v *vpc) change(w []string) bool {
 		f.acl(w[1])
 	case w[0] == "acl" && w[2] == "default":
 		delete(f.acls, w[1])
-	case w[0] == "acl":
+	case w[0] == "acl" && len(w) > 5:
 		list := v.list(f.acl(w[1]), w[2])
 		*list = append(*list, aclRule(w[2], w[3:]))
 	case w[0] == "route":
 		f.routes[w[1]] = append(f.routes[w[1]], fmt.Sprintf("%q = %q", w[2], w[3]))
 	case w[0] == "check":
-		f.instances[w[1]].unchecked = w[2] == "off"
+		v.member(w[1]).unchecked = w[2] == "off"
 	case w[0] == "address":
-		f.instances[w[1]].extra = append(f.instances[w[1]].extra, w[2])
+		m := v.member(w[1])
+		m.extra = append(m.extra, w[2])
 	case w[0] == "prefixes":
 		f.lists[w[1]] = w[2:]
 	case w[0] == "conntrack":
@@ -182,10 +193,19 @@ func (v *vpc) change(w []string) bool {
 	case w[0] == "mtu":
 		f.mtu = v.number(w[1])
 	default:
-		return false
+		v.fatalf("no such line")
 	}
 	v.dirty = true
 	return true
+}
+
+func (v *vpc) member(name string) *member {
+	v.t.Helper()
+	m := v.fixture.instances[name]
+	if m == nil {
+		v.fatalf("%q is no instance", name)
+	}
+	return m
 }
 
 func (v *vpc) list(r *rules, direction string) *[]string {
@@ -212,6 +232,8 @@ func (v *vpc) step(line string) {
 		v.expect(v.ask(v.conns[w[0]], "close", w[0]), "closed")
 	case w[1] == "ends":
 		v.expect(v.ask(v.conns[w[0]], "ends", w[0]), "closed")
+	case len(w) < 3:
+		v.fatalf("no such line")
 	case w[1] == "finds":
 		v.finds(w[0], w[2], want)
 	case w[1] == "claims":
@@ -223,9 +245,9 @@ func (v *vpc) step(line string) {
 		v.hearsNo(w[0], w[3:])
 	case w[1] == "hears":
 		v.hears(w[0], w[2:])
-	case len(w) > 3 && w[1] == ">" && w[3] == "icmp":
+	case w[1] == ">" && len(w) > 3 && w[3] == "icmp":
 		v.pings(w, want)
-	case len(w) > 3 && w[1] == ">":
+	case w[1] == ">" && len(w) > 3:
 		v.dials(w, want)
 	default:
 		v.fatalf("no such line")

@@ -9,6 +9,7 @@ import (
 	"strconv"
 	"strings"
 	"testing"
+	"time"
 
 	"vswitch/internal/wire"
 	"vswitch/internal/wire/wiretest"
@@ -89,9 +90,7 @@ func linkLocal(m wire.MAC) netip.Addr {
 func (v *vpc) begin(t *testing.T) {
 	t.Helper()
 	v.t, v.where, v.dirty = t, "begin", true
-	l := *v.lab
-	l.t = t
-	v.lab = &l
+	v.lab = v.lab.of(t)
 	for name, agent := range v.agents {
 		p := *agent
 		p.t = t
@@ -201,10 +200,11 @@ func (v *vpc) settle(reason string, n int) {
 	before, after := v.drops, v.lab.status().Drops
 	if reason != "" {
 		v.named = append(v.named, reason)
-		eventually(v.t, v.where+": dropped for "+reason, func() bool {
-			after = v.lab.status().Drops
-			return after[reason] >= before[reason]+uint64(n)
-		})
+		for end := time.Now().Add(5 * time.Second); after[reason] < before[reason]+uint64(n); after = v.lab.status().Drops {
+			if time.Now().After(end) {
+				v.fatalf("not dropped for %s, but %v before and %v after", reason, before, after)
+			}
+		}
 	}
 	for r, n := range after {
 		if n != before[r] && r != "MULTICAST" && !slices.Contains(v.named, r) {
@@ -276,7 +276,7 @@ func (v *vpc) finds(instance, address, want string) {
 	case "nobody":
 		patience = "100ms"
 	case "router":
-		wanted = v.macs[v.fixture.instances[instance].subnet].String()
+		wanted = v.macs[v.member(instance).subnet].String()
 	default:
 		wanted = v.mac(want).String()
 	}
@@ -296,7 +296,7 @@ func (v *vpc) finds(instance, address, want string) {
 // sends carries out "a1 sends FRAME => ...".
 func (v *vpc) sends(instance string, w []string, want string) {
 	v.t.Helper()
-	src, dst := v.mac(instance), v.macs[v.fixture.instances[instance].subnet]
+	src, dst := v.mac(instance), v.macs[v.member(instance).subnet]
 	if s := option(&w, "src"); s != "" {
 		src = v.mac(s)
 	}
@@ -313,7 +313,7 @@ func (v *vpc) sends(instance string, w []string, want string) {
 		v.expect(v.ask(instance, "send", hex.EncodeToString(frames[i])), "sent")
 	}
 	switch {
-	case want == "held":
+	case want == "held", want == "answered":
 		v.settle("", 0)
 	case v.agents[want] == nil:
 		v.settle(want, len(frames))
@@ -357,7 +357,11 @@ func (v *vpc) collect(instance string) {
 // as a line of text, with the words.
 func (v *vpc) hears(instance string, w []string) {
 	v.t.Helper()
-	eventually(v.t, v.where, func() bool { return v.match(instance, w) })
+	for end := time.Now().Add(5 * time.Second); !v.match(instance, w); {
+		if time.Now().After(end) {
+			v.fatalf("has not come; what came is\n%s", strings.Join(v.texts(instance), "\n"))
+		}
+	}
 }
 
 // hearsNo carries out "b1 hears no FRAME". Whatever was sent before is through
@@ -373,9 +377,16 @@ func (v *vpc) match(instance string, w []string) bool {
 	v.t.Helper()
 	v.collect(instance)
 	begins := v.packet(w)
-	return slices.ContainsFunc(v.heard[instance], func(f []byte) bool {
-		return strings.HasPrefix(wiretest.Format(append(make([]byte, wire.VirtioSize), f...)), begins)
-	})
+	return slices.ContainsFunc(v.texts(instance), func(text string) bool { return strings.HasPrefix(text, begins) })
+}
+
+// texts returns what an instance has heard, as lines of text.
+func (v *vpc) texts(instance string) []string {
+	var lines []string
+	for _, f := range v.heard[instance] {
+		lines = append(lines, wiretest.Format(append(make([]byte, wire.VirtioSize), f...)))
+	}
+	return lines
 }
 
 // mac returns the MAC address of an instance or of a subnet's router, or the one
