@@ -88,6 +88,8 @@ func fate(err error) string {
 		return "unreachable"
 	case errors.Is(err, syscall.EADDRNOTAVAIL):
 		return "no address" // to connect from
+	case errors.Is(err, syscall.EMSGSIZE):
+		return "too long"
 	case errors.As(err, &timeout) && timeout.Timeout():
 		return "timeout"
 	}

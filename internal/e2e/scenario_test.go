@@ -38,6 +38,7 @@ import (
 //	a1 > b1:22 tcp => answer            a1 connects
 //	a1 > b1:22 tcp => SG_INGRESS        nothing comes back, and a frame is dropped for that reason
 //	a1 > b1:22 tcp => refused           b1 itself refuses
+//	a1 > b1 icmp len=df1400 => too long a1 itself does not send so long a packet to b1
 //	a1:900 > b1:53 udp len=8000 => answer   a datagram from port 900, and its echo
 //	a1 > b1 icmp id=7 len=100 => answer an echo request; "len=df1472" forbids fragments
 //	a1 > b1:22 tcp name=c => answer     the connection stays:

@@ -175,15 +175,15 @@ func (v *vpc) patience(want string) string {
 }
 
 // outcome compares what came of something with what the line wants: an answer, a
-// refusal, or silence and the reason of it.
+// refusal of an instance's kernel, or silence and the reason of it.
 func (v *vpc) outcome(fate, want string) {
 	v.t.Helper()
 	switch want {
 	case "answer":
 		v.expect(fate, "connected")
 		v.settle("", 0)
-	case "refused":
-		v.expect(fate, "refused")
+	case "refused", "too long":
+		v.expect(fate, want)
 		v.settle("", 0)
 	default:
 		v.expect(fate, "timeout")
