@@ -35,18 +35,23 @@ type Offloads struct {
 // A Device is one queue of frames to and from one instance. Every frame carries
 // a 12-byte virtio_net_hdr in front (package wire).
 //
-// Read and FD are for the one worker that owns the receive side. Write may be
-// called by several workers at once. Close may be called once, by anybody, when
-// no worker uses the Device any more. Neither Read nor Write blocks.
+// Read and FD are for the one worker that owns the receive side. Write and
+// WriteParts may be called by several workers at once. Close may be called once,
+// by anybody, when no worker uses the Device any more. Neither reading nor
+// writing blocks.
 type Device interface {
 	// Read copies the next frame into b, which must hold wire.MaxFrame bytes, and
 	// returns its length. The length is valid iff the status is OK.
 	Read(b []byte) (int, Status)
 	// Write sends the frame b. It does not keep b.
 	Write(b []byte) Status
+	// WriteParts is Write for one frame that lies in two places: head, which holds
+	// at least the virtio_net_hdr, and payload, which may be empty, behind it. So the
+	// segments of a superframe need no copy of their payload. It keeps neither.
+	WriteParts(head, payload []byte) Status
 	// FD returns a descriptor that polls readable when Read has something.
 	FD() int
-	// Offloads returns what Write takes. It never changes.
+	// Offloads returns what Write and WriteParts take. It never changes.
 	Offloads() Offloads
 	// Close releases the device.
 	Close() error

@@ -74,7 +74,11 @@ func (m *Memory) Read(b []byte) (int, Status) {
 
 // Write implements Device: Receive gets the frame. It refuses a frame that
 // Offloads does not list, which the instance could not finish.
-func (m *Memory) Write(b []byte) Status {
+func (m *Memory) Write(b []byte) Status { return m.WriteParts(b, nil) }
+
+// WriteParts implements Device: Receive gets the two parts as one frame. It
+// refuses what Write refuses, and a head without a whole virtio_net_hdr.
+func (m *Memory) WriteParts(head, payload []byte) Status {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	switch {
@@ -82,7 +86,9 @@ func (m *Memory) Write(b []byte) Status {
 		return Gone
 	case m.down:
 		return Down
-	case !fits(b) || !m.offloads.take(b) || !m.toInstance.push(b):
+	case len(head) < wire.VirtioSize || len(head)+len(payload) > wire.MaxFrame:
+		return Refused
+	case !m.offloads.take(head) || !m.toInstance.push(head, payload):
 		return Refused
 	}
 	if m.toInstance.n == 1 {
@@ -101,7 +107,7 @@ func (m *Memory) Write(b []byte) Status {
 func (m *Memory) Send(frame []byte) bool {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	if m.event < 0 || m.down || !fits(frame) || !m.toSwitch.push(frame) {
+	if m.event < 0 || m.down || len(frame) < wire.VirtioSize || len(frame) > wire.MaxFrame || !m.toSwitch.push(frame, nil) {
 		return false
 	}
 	if m.toSwitch.n == 1 {
@@ -173,11 +179,6 @@ func (m *Memory) disarm() {
 	if _, err := unix.Read(m.event, m.count[:]); err != nil {
 		panic(fmt.Sprintf("unreachable: an armed eventfd gives its count: %v", err))
 	}
-}
-
-// fits reports whether a frame is of a length that a Device may carry.
-func fits(frame []byte) bool {
-	return len(frame) >= wire.VirtioSize && len(frame) <= wire.MaxFrame
 }
 
 // take reports whether o lists the kind of frame b, which starts with a whole

@@ -201,6 +201,34 @@ func TestMemoryLengths(t *testing.T) {
 	}
 }
 
+// A frame in two parts is received in one piece, wherever it was split.
+func TestMemoryTakesFramesInTwoParts(t *testing.T) {
+	b := make([]byte, wire.MaxFrame)
+	for _, size := range []int{wire.VirtioSize, 60, slotSize + 1, wire.MaxFrame, wire.MaxFrame + 1} {
+		frame := make([]byte, size)
+		for i := wire.VirtioSize; i < size; i++ {
+			frame[i] = byte(i)
+		}
+		for _, split := range []int{0, wire.VirtioSize - 1, wire.VirtioSize, 59, size} {
+			if split > size {
+				continue
+			}
+			m := NewMemory(1, allOffloads)
+			want := OK
+			if split < wire.VirtioSize || size > wire.MaxFrame {
+				want = Refused
+			}
+			if s := m.WriteParts(frame[:split], frame[split:]); s != want {
+				t.Errorf("%d bytes split at %d: %v, want %v", size, split, s, want)
+			}
+			if n, ok := m.Receive(b); ok != (want == OK) || ok && !bytes.Equal(b[:n], frame) {
+				t.Errorf("%d bytes split at %d: received %d bytes, %v", size, split, n, ok)
+			}
+			m.Close()
+		}
+	}
+}
+
 func TestMemoryTakesOnlyWhatOffloadsList(t *testing.T) {
 	header := func(flags, gso byte) []byte {
 		f := plain(60, 1)
@@ -239,6 +267,10 @@ func TestMemoryTakesOnlyWhatOffloadsList(t *testing.T) {
 			if got := m.Write(c.frame); got != want {
 				t.Errorf("%s to %+v: %v, want %v", c.name, o, got, want)
 			}
+			m.Receive(make([]byte, wire.MaxFrame))
+			if got := m.WriteParts(c.frame[:wire.VirtioSize], c.frame[wire.VirtioSize:]); got != want {
+				t.Errorf("%s in two parts to %+v: %v, want %v", c.name, o, got, want)
+			}
 			if !m.Send(c.frame) {
 				t.Errorf("%s: Send refused: an instance may lie", c.name)
 			}
@@ -256,6 +288,9 @@ func TestMemoryDown(t *testing.T) {
 	m.SetDown(true)
 	if s := m.Write(plain(60, 2)); s != Down {
 		t.Errorf("Write: %v, want down", s)
+	}
+	if s := m.WriteParts(plain(60, 2), nil); s != Down {
+		t.Errorf("WriteParts: %v, want down", s)
 	}
 	if m.Send(plain(60, 2)) {
 		t.Error("Send succeeded on a device that is down")
@@ -296,6 +331,9 @@ func TestMemoryClose(t *testing.T) {
 	}
 	if s := m.Write(plain(60, 3)); s != Gone {
 		t.Errorf("Write: %v, want gone", s)
+	}
+	if s := m.WriteParts(plain(60, 3), nil); s != Gone {
+		t.Errorf("WriteParts: %v, want gone", s)
 	}
 	if _, s := m.Read(b); s != Gone {
 		t.Errorf("Read: %v, want gone", s)
@@ -406,6 +444,8 @@ func TestMemoryDoesNotAllocate(t *testing.T) {
 			m.Send(frame)
 			m.Read(b)
 			m.Write(frame)
+			m.Receive(b)
+			m.WriteParts(frame[:54], frame[54:])
 			m.Receive(b)
 		}
 		cycle() // the first long frame makes its slot grow

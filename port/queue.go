@@ -29,19 +29,19 @@ func newQueue(depth int) queue {
 	return queue{waiting: make([][]byte, depth), free: free}
 }
 
-// push appends a copy of the frame, of at most wire.MaxFrame bytes. It returns
-// false if the queue is full.
-func (q *queue) push(frame []byte) bool {
+// push appends a copy of the frame that is head and payload, of at most
+// wire.MaxFrame bytes together. It returns false if the queue is full.
+func (q *queue) push(head, payload []byte) bool {
 	if q.n == len(q.waiting) {
 		return false
 	}
 	last := len(q.free) - 1
 	slot := q.free[last]
 	q.free = q.free[:last]
-	if cap(slot) < len(frame) {
+	if cap(slot) < len(head)+len(payload) {
 		slot = make([]byte, 0, wire.MaxFrame)
 	}
-	q.waiting[(q.head+q.n)%len(q.waiting)] = append(slot, frame...)
+	q.waiting[(q.head+q.n)%len(q.waiting)] = append(append(slot, head...), payload...)
 	q.n++
 	return true
 }

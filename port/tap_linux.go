@@ -54,20 +54,43 @@ func (t *TAP) Read(b []byte) (int, Status) {
 func (t *TAP) Write(b []byte) Status {
 	for {
 		_, _, errno := unix.RawSyscall(unix.SYS_WRITE, uintptr(t.fd.Load()), uintptr(unsafe.Pointer(unsafe.SliceData(b))), uintptr(len(b)))
-		switch errno {
-		case 0:
-			return OK
-		case unix.EINTR:
-			continue
-		case unix.EAGAIN:
-			return Refused // no room for this frame: never Empty, which is a read's word
+		if errno != unix.EINTR {
+			return written(errno)
 		}
-		return status(errno)
 	}
 }
 
-// status translates what the tun driver answers. Anything it does not name
-// concerns one frame (EINVAL for a header it does not understand, ENOMEM).
+// WriteParts implements Device. It is safe for concurrent use, as Write is. It
+// refuses a head without a whole virtio_net_hdr.
+func (t *TAP) WriteParts(head, payload []byte) Status {
+	if len(head) < wire.VirtioSize {
+		return Refused // of an empty frame, writev would not tell the driver, and succeed
+	}
+	parts := [2]unix.Iovec{{Base: unsafe.SliceData(head)}, {Base: unsafe.SliceData(payload)}}
+	parts[0].SetLen(len(head))
+	parts[1].SetLen(len(payload))
+	for {
+		_, _, errno := unix.RawSyscall(unix.SYS_WRITEV, uintptr(t.fd.Load()), uintptr(unsafe.Pointer(&parts)), uintptr(len(parts)))
+		if errno != unix.EINTR {
+			return written(errno)
+		}
+	}
+}
+
+// written translates what the tun driver answers to a write.
+func written(errno unix.Errno) Status {
+	switch errno {
+	case 0:
+		return OK
+	case unix.EAGAIN:
+		return Refused // no room for this frame: never Empty, which is a read's word
+	}
+	return status(errno)
+}
+
+// status translates what the tun driver answers to a read, and to a write but for
+// what written knows better. Anything it does not name concerns one frame (EINVAL
+// for a header it does not understand, ENOMEM).
 func status(errno unix.Errno) Status {
 	switch errno {
 	case unix.EAGAIN:

@@ -28,10 +28,11 @@ func (d *treadmill) Read(b []byte) (int, port.Status) {
 	return copy(b, d.frames[d.left%len(d.frames)]), port.OK
 }
 
-func (d *treadmill) Write([]byte) port.Status { d.taken++; return port.OK }
-func (d *treadmill) FD() int                  { return -1 } // ppoll ignores it; the benchmarks use Step, which does not poll
-func (d *treadmill) Offloads() port.Offloads  { return allOffloads }
-func (d *treadmill) Close() error             { return nil }
+func (d *treadmill) Write([]byte) port.Status              { d.taken++; return port.OK }
+func (d *treadmill) WriteParts([]byte, []byte) port.Status { d.taken++; return port.OK }
+func (d *treadmill) FD() int                               { return -1 } // ppoll ignores it; the benchmarks use Step, which does not poll
+func (d *treadmill) Offloads() port.Offloads               { return allOffloads }
+func (d *treadmill) Close() error                          { return nil }
 
 // benchSwitch returns a switch on treadmills, in which b1 takes tcp and udp from
 // subnet A by the last of n rules, and the ports of a1 and b1.
