@@ -3,9 +3,9 @@ package vswitch
 // The life of a frame, in the order of the functions below. Whoever changes the
 // order changes this list.
 //
-//  1. rx: a worker drains one port at a time, up to burstFrames frames or
-//     burstBytes bytes (a sender of 64 KB superframes cannot starve one of 64 B
-//     frames), then turns to the next.
+//  1. rx: a worker drains one port at a time, up to burstFrames frames,
+//     burstBytes bytes or burstSegments segments to cut (a sender of superframes
+//     cannot starve one of 64 B frames), then turns to the next.
 //  2. parse: wire.Frame.Parse, once and strictly. Nothing behind it can fail.
 //  3. identity: the frame is the sender's own (eni.identify). Before the cache,
 //     always.
@@ -17,9 +17,10 @@ package vswitch
 //     checks in AWS's order, in two halves with a hop between them. Fragments
 //     are held until their datagram is complete, and then judged once.
 //  7. tx: the MACs are rewritten in place if the router was addressed, and the
-//     same bytes written to the receiver's port. A frame leaves by at most one
-//     port, so the buffer has one owner, the worker. TTLs are never touched: a
-//     VPC's router is no hop (SEM 5.4).
+//     same bytes written to the receiver's port. A superframe that the port does
+//     not take is cut into its segments (segment.go). A frame leaves by at most
+//     one port, so the buffer has one owner, the worker. TTLs are never touched:
+//     a VPC's router is no hop (SEM 5.4).
 
 import (
 	"vswitch/internal/policy"
@@ -29,8 +30,9 @@ import (
 
 // The quantum of one port in one turn: whichever is used up first.
 const (
-	burstFrames = 64
-	burstBytes  = 256 << 10
+	burstFrames   = 64
+	burstBytes    = 256 << 10
+	burstSegments = 512 // about what burstBytes are at TCP's default MSS of 536 bytes
 )
 
 // burst takes frames in from one port and returns how many there were. A panic
@@ -38,7 +40,8 @@ const (
 func (w *worker) burst(in *eni) (frames int) {
 	defer w.contain(in)
 	w.now = w.clock()
-	for bytes := 0; frames < burstFrames && bytes < burstBytes; {
+	w.segments = 0
+	for bytes := 0; frames < burstFrames && bytes < burstBytes && w.segments < burstSegments; {
 		n, status := in.device.Read(w.buffer)
 		if status != port.OK {
 			if status == port.Gone {
@@ -154,14 +157,18 @@ func (w *worker) transmit(in, out *eni, f *wire.Frame) {
 	if f.Dst != out.mac { // the router was addressed
 		f.SetMACs(out.subnet.routerMAC, out.mac)
 	}
-	if r := out.accepts(f); r != policy.None {
-		w.drop(in, r)
-		return
+	r := policy.PortDown
+	switch {
+	case out.device == nil:
+	case out.accepts(f):
+		if !out.offloads.Checksum {
+			f.FinishChecksum()
+		}
+		r = w.write(out, f.Bytes, f.Segments)
+	default:
+		r = w.segment(out, f)
 	}
-	if !out.offloads.Checksum {
-		f.FinishChecksum()
-	}
-	if r := w.write(out, f.Bytes, f.Segments); r != policy.None {
+	if r != policy.None {
 		w.drop(in, r)
 		return
 	}
@@ -169,23 +176,16 @@ func (w *worker) transmit(in, out *eni, f *wire.Frame) {
 	w.pending = false
 }
 
-// accepts reports whether the interface's device takes f as it is. Segmenting a
-// superframe for a device that does not is a later step; until then it is a drop
-// with a Reason of its own.
-func (e *eni) accepts(f *wire.Frame) policy.Reason {
-	switch {
-	case e.device == nil:
-		return policy.PortDown
-	case f.GSO == wire.GSONone, f.GSO == wire.GSOTCP4 && e.offloads.TSO4, f.GSO == wire.GSOTCP6 && e.offloads.TSO6, f.GSO == wire.GSOUDP && e.offloads.USO:
-		return policy.None
-	}
-	return policy.PortOffload
-}
-
 // write sends the bytes of one frame to an interface's port, and counts them
 // there if the device took them.
 func (w *worker) write(out *eni, b []byte, packets int) policy.Reason {
-	switch out.device.Write(b) {
+	return w.written(out, out.device.Write(b), packets, len(b))
+}
+
+// written counts a frame of n bytes, its virtio header included, at the port that
+// took it, or returns why it was not taken.
+func (w *worker) written(out *eni, s port.Status, packets, n int) policy.Reason {
+	switch s {
 	case port.OK:
 	case port.Refused:
 		return policy.PortRefused
@@ -195,7 +195,7 @@ func (w *worker) write(out *eni, b []byte, packets int) policy.Reason {
 	c := &w.counters[out.handle]
 	c.TxFrames++
 	c.TxPackets += uint64(packets)
-	c.TxBytes += uint64(len(b) - wire.VirtioSize)
+	c.TxBytes += uint64(n - wire.VirtioSize)
 	return policy.None
 }
 

@@ -21,7 +21,7 @@ type Counters struct {
 	TxFrames  uint64 // frames written to the port, answers of the platform included
 	TxPackets uint64
 	TxBytes   uint64
-	Delivered uint64 // received frames that were written to another port
+	Delivered uint64 // received frames that were written to another port, a superframe if a part of it was
 	Answered  uint64 // received frames that the platform took in (ARP, echo to the router)
 	Held      uint64 // fragments that wait for the rest of their datagram
 	Drops     [policy.NumReasons]uint64

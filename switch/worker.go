@@ -34,6 +34,8 @@ type worker struct {
 	frame     wire.Frame
 	buffer    []byte     // the frame being forwarded: one buffer, always the last used
 	answer    []byte     // an answer of the platform
+	head      []byte     // the headers of the segment being written
+	segments  int        // segments cut in this burst
 	counters  []Counters // by interface handle
 	current   []byte     // what was read, of the frame being forwarded
 	pending   bool       // the current frame has not been counted as delivered, answered, held or dropped
@@ -80,6 +82,7 @@ func newWorker(o options) (*worker, error) {
 		cache:     newFlowCache(o.cacheSize),
 		buffer:    make([]byte, wire.MaxFrame),
 		answer:    make([]byte, 0, 256),
+		head:      make([]byte, wire.MaxSegmentHeader),
 		wakeFD:    fd,
 		gone:      make(map[*eni]bool),
 	}, nil

@@ -64,7 +64,6 @@ const (
 	FragmentLimit     // too many fragments or datagrams are waiting
 	PortDown          // the receiving port is down or has no device
 	PortRefused       // the receiving device refused the frame
-	PortOffload       // the receiving port does not accept this kind of superframe
 	Panic             // the switch failed while it handled the frame; the frame was kept for diagnosis
 
 	NumReasons // how many there are, None included
@@ -126,7 +125,6 @@ var reasons = [NumReasons]struct{ name, sentence string }{
 	FragmentLimit:     {"FRAGMENT_LIMIT", "too many fragments are waiting for the rest of their datagram"},
 	PortDown:          {"PORT_DOWN", "the receiving port is down"},
 	PortRefused:       {"PORT_REFUSED", "the receiving device refused the frame"},
-	PortOffload:       {"PORT_OFFLOAD", "the receiving port takes no superframe of this kind"},
 	Panic:             {"PANIC", "the switch failed on the frame, and kept it for diagnosis"},
 }
 
