@@ -92,6 +92,9 @@ func (e *eni) identify(f *wire.Frame) policy.Reason {
 		if f.Dst == broadcastMAC {
 			return policy.Broadcast
 		}
+		if joins(f) {
+			return policy.MulticastMembership
+		}
 		return policy.Multicast
 	case f.Tuple.Src == e.address || e.owns(&f.Tuple.Src):
 		return policy.None
@@ -99,6 +102,18 @@ func (e *eni) identify(f *wire.Frame) policy.Reason {
 		return policy.SourceAddress
 	}
 	return policy.None
+}
+
+// joins reports whether f is IGMP, or a message of multicast listener discovery
+// (RFC 2710, RFC 3810), which every kernel with IPv6 sends unasked.
+func joins(f *wire.Frame) bool {
+	switch policy.Protocol(f.Tuple.Protocol) {
+	case 2:
+		return f.Kind == wire.KindIPv4
+	case policy.ICMPv6:
+		return f.Type == 143 || 130 <= f.Type && f.Type <= 132
+	}
+	return false
 }
 
 var broadcastMAC = wire.MAC{0xff, 0xff, 0xff, 0xff, 0xff, 0xff}
