@@ -30,15 +30,16 @@ func (w *worker) hold(in *eni, f *wire.Frame) {
 // of them where it may go.
 func (w *worker) forwardDatagram(in *eni, v conntrack.Verdict) {
 	f := &w.frame
-	data := 0 // bytes, of the whole datagram
+	r, data := policy.None, 0 // data is in bytes, of the whole datagram
 	for _, b := range v.Complete {
-		if w.reparse(in, b) == policy.None {
+		if r == policy.None { // else one that is refused now takes all with it
+			r = w.reparse(in, b)
 			data += len(f.Bytes) - f.Data
 		}
 	}
-	r := w.reparse(in, v.Complete[v.First])
 	var out *eni
 	if r == policy.None {
+		w.reparse(in, v.Complete[v.First])
 		f.TCP.Length = data - (f.Payload - f.Data) // what the connection advances by
 		_, out, r = w.judge(in, f)
 	}
@@ -46,11 +47,10 @@ func (w *worker) forwardDatagram(in *eni, v conntrack.Verdict) {
 		w.pending = true
 		if r != policy.None {
 			w.drop(in, r)
-		} else if r := w.reparse(in, b); r != policy.None {
-			w.drop(in, r)
-		} else {
-			w.transmit(in, out, f)
+			continue
 		}
+		w.reparse(in, b)
+		w.transmit(in, out, f)
 	}
 }
 
