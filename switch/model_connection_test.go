@@ -103,6 +103,7 @@ func (m *model) securityGroups(e *modelENI, d policy.Direction, f *wire.Frame, r
 		}
 		return policy.SGIngress
 	}
+	m.decided = append(m.decided, ruleText(e.name, d, rule.SecurityGroupRule))
 	opens := p.protocol == policy.TCP && f.TCP.Flags&(wire.SYN|wire.ACK) == wire.SYN
 	if !m.tracked(e, d, p, opens) {
 		m.say("%s at %s: %s %s of %s admits it, untracked", d, e.name, rule.Service, rule.Peer, rule.group)

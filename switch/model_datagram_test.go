@@ -80,31 +80,34 @@ func (m *model) fragment(in *modelENI, f *wire.Frame) verdict {
 	return m.whole(in, d)
 }
 
-// whole judges a complete datagram and sends all of its fragments, or none.
+// whole judges a complete datagram and sends all of its fragments, or none. One
+// that waited may be too long by now, as the MTU is another.
 func (m *model) whole(in *modelENI, d *modelDatagram) verdict {
-	var first wire.Frame
-	for _, p := range d.pieces {
-		if p.begin == 0 {
-			if first.Parse(slices.Clone(p.frame), m.mtu()) != policy.None {
-				panic("the model does not change the MTU under fragments that wait")
-			}
+	frames := make([]wire.Frame, len(d.pieces))
+	var first *wire.Frame
+	length := 0
+	r := policy.None
+	for i, p := range d.pieces {
+		if r == policy.None {
+			r = frames[i].Parse(slices.Clone(p.frame), m.mtu())
 		}
+		if p.begin == 0 {
+			first = &frames[i]
+		}
+		length = max(length, p.end)
 	}
-	// The sender may have lost its address while they waited.
-	r := m.identify(in, &first)
+	first.TCP.Length = length - (first.Payload - first.Data) // of the whole segment
 	var out *modelENI
 	if r == policy.None {
-		out, r = m.judge(in, &first)
+		out, r = m.judge(in, first)
 	}
 	var v verdict
-	for _, p := range d.pieces {
+	for i := range frames {
 		if r != policy.None {
 			v = m.drop(in, r)
-			continue
+		} else {
+			v = m.transmit(in, out, &frames[i])
 		}
-		var f wire.Frame
-		f.Parse(slices.Clone(p.frame), m.mtu())
-		v = m.transmit(in, out, &f)
 	}
 	return v
 }

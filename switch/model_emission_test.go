@@ -18,10 +18,18 @@ func (m *model) transmit(in, out *modelENI, f *wire.Frame) verdict {
 		copy(b[wire.VirtioSize:], out.mac[:])
 		copy(b[wire.VirtioSize+6:], out.routerMAC[:])
 	}
-	if b[0] == 1 && out.port != nil && !out.port.offloads.Checksum {
-		finish(b, f)
+	r := policy.PortDown
+	switch {
+	case out.port == nil:
+	case !takes(out.port.offloads, f.GSO):
+		r = m.writeSegments(out, f)
+	default:
+		if b[0] == 1 && !out.port.offloads.Checksum {
+			finish(b, f)
+		}
+		r = m.write(out, b, f.Segments)
 	}
-	if r := m.write(out, b, f.Segments); r != policy.None {
+	if r != policy.None {
 		m.say("8: the port of %s does not take it: %s", out.name, r)
 		return m.drop(in, r)
 	}
@@ -162,10 +170,8 @@ func (m *model) echo(in *modelENI, f *wire.Frame) verdict {
 
 // finish computes the TCP or UDP checksum that a sender left to the hardware.
 func finish(b []byte, f *wire.Frame) {
-	l4 := b[f.L4:]
-	at := 16
-	if policy.Protocol(f.Tuple.Protocol) == policy.UDP {
-		at = 6
+	l4, at := b[f.L4:], checksumAt(f)
+	if at == 6 {
 		l4 = l4[:binary.BigEndian.Uint16(l4[4:])]
 	}
 	putSum(l4, at, pseudoHeader(f, len(l4)))
@@ -173,6 +179,14 @@ func finish(b []byte, f *wire.Frame) {
 		l4[6], l4[7] = 0xff, 0xff // RFC 768
 	}
 	clear(b[:wire.VirtioSize])
+}
+
+// checksumAt returns where the checksum is in the header of TCP or UDP.
+func checksumAt(f *wire.Frame) int {
+	if policy.Protocol(f.Tuple.Protocol) == policy.UDP {
+		return 6
+	}
+	return 16
 }
 
 // pseudoHeader returns what of the pseudo header counts for the checksum of n bytes
@@ -193,9 +207,13 @@ func addWords(b []byte, sum uint32) uint32 {
 // putSum writes the Internet checksum of b (RFC 1071) at the offset at.
 func putSum(b []byte, at int, pseudo uint32) {
 	b[at], b[at+1] = 0, 0
-	sum := addWords(b, pseudo)
+	binary.BigEndian.PutUint16(b[at:], ^fold(addWords(b, pseudo)))
+}
+
+// fold makes a sum one of 16 bits, in ones' complement.
+func fold(sum uint32) uint16 {
 	for sum > 0xffff {
 		sum = sum&0xffff + sum>>16
 	}
-	binary.BigEndian.PutUint16(b[at:], ^uint16(sum))
+	return uint16(sum)
 }

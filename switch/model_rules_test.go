@@ -1,6 +1,7 @@
 package vswitch_test
 
 import (
+	"fmt"
 	"net/netip"
 	"slices"
 
@@ -61,9 +62,15 @@ func (m *model) groupRules(name string, d policy.Direction) []vswitch.SecurityGr
 	return rules
 }
 
-// admits reports whether a rule matches a packet whose far end is remote, and
-// whether some rule in direction d does. member is the interface at the far end
-// as far as groups count for it, or nil.
+// ruleText names a rule as a trace of the switch does.
+func ruleText(instance string, d policy.Direction, r vswitch.SecurityGroupRule) string {
+	arrow := map[policy.Direction]string{policy.Ingress: "<-", policy.Egress: "->"}
+	return fmt.Sprintf("%s %s %s %s %s", instance, d, r.Service, arrow[d], r.Peer)
+}
+
+// admitting returns the first rule that admits a packet whose far end is remote: in
+// the order of the instance's groups, then of the group's rules. member is the
+// interface at the far end, as far as groups count for it, or nil.
 func (m *model) admitting(e *modelENI, d policy.Direction, p modelPacket, remote netip.Addr, member *modelENI) (modelRule, bool) {
 	for _, r := range m.rules(e, d) {
 		if serviceHas(r.Service, p) && m.peerHas(r.Peer, remote, member) {
@@ -185,8 +192,10 @@ func (m *model) aclAllows(subnet string, d policy.Direction, p modelPacket, remo
 	}
 	if decided == nil {
 		m.say("%s: no entry of the network ACL %s matches", d, name)
+		m.decided = append(m.decided, fmt.Sprintf("%s %s *", name, d))
 		return false
 	}
+	m.decided = append(m.decided, fmt.Sprintf("%s %s %d", name, d, decided.Number))
 	m.say("%s: entry %d of the network ACL %s: %s", d, decided.Number, name, decided.Action)
 	return decided.Action == policy.Allow
 }

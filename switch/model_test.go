@@ -32,6 +32,7 @@ type model struct {
 	tcp       *tcpOracle
 	emitted   []emission // what the last frame made ports send, in order
 	remarks   []remark   // why, for the last frame
+	decided   []string   // the rules that decided about it, in order
 }
 
 // An emission is a frame that must come out of a port.
@@ -83,7 +84,7 @@ func (m *model) reasoning() string {
 
 // receive takes one frame from an instance and counts what becomes of it.
 func (m *model) receive(name string, sent []byte) verdict {
-	m.emitted, m.remarks = m.emitted[:0], m.remarks[:0]
+	m.emitted, m.remarks, m.decided = m.emitted[:0], m.remarks[:0], m.decided[:0]
 	in := m.enis[name]
 	c := &in.counters
 	c.RxFrames++

@@ -74,7 +74,10 @@ func (w *world) adopt() {
 
 // edit changes one thing in c, and says what. Slices are replaced, not changed.
 func (w *world) edit(c *vswitch.Config) string {
-	switch w.r.IntN(13) {
+	switch w.r.IntN(14) {
+	case 9:
+		c.VPC.MTU = pick(w, 0, 1500, 1280)
+		return fmt.Sprintf("mtu %d", c.VPC.MTU)
 	case 0, 1:
 		g := &c.SecurityGroups[w.r.IntN(len(c.SecurityGroups))]
 		return w.editRules(c, g.Name, "ingress", &g.Ingress)
@@ -134,6 +137,9 @@ func (w *world) editRules(c *vswitch.Config, group, direction string, rules *[]v
 // editInstance changes an instance, adds one, or removes one.
 func (w *world) editInstance(c *vswitch.Config) string {
 	i := w.r.IntN(len(c.Instances))
+	if len(w.parts) > 0 && w.one(2) { // while its fragments wait
+		i = max(0, slices.IndexFunc(c.Instances, func(in vswitch.Instance) bool { return in.Name == w.parts[0].from }))
+	}
 	in := &c.Instances[i]
 	switch w.r.IntN(7) {
 	case 0:
@@ -192,9 +198,12 @@ func (w *world) look() {
 	w.compare()
 }
 
-// randomPort returns the properties of a new device.
+// randomPort returns the properties of a new device. Most take everything.
 func (w *world) randomPort() *modelPort {
 	p := &modelPort{offloads: allOffloads, depth: 16}
+	if w.one(3) {
+		p.offloads = port.Offloads{Checksum: w.one(2), TSO4: w.one(2), TSO6: w.one(2), USO: w.one(2)}
+	}
 	if w.one(8) {
 		p.depth = 2
 	}

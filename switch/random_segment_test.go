@@ -15,7 +15,7 @@ func (w *world) saySegment(t *talk, end int, f *wiretest.Frame) {
 	}
 	choice := w.r.IntN(20)
 	switch {
-	case !from.began && !from.met && (end == 0 || choice == 0):
+	case !from.began && !from.met && (end == 0 || choice < 3):
 		w.begin(from, f, wire.SYN)
 	case !from.began && from.met:
 		w.begin(from, f, wire.SYN|wire.ACK)
@@ -57,6 +57,10 @@ func (w *world) converse(from *talker, f *wiretest.Frame, choice int) {
 		f.Flags |= wire.PSH
 	case choice == 4:
 		f.Len, f.GSO = pick(w, 1500, 4000), 1000
+		f.Flags |= pick(w, 0, wire.PSH, wire.FIN, wire.ECE|wire.CWR)
+		if f.Flags&wire.FIN != 0 {
+			from.next++
+		}
 	case choice == 5:
 		f.Flags |= wire.FIN
 		from.next++

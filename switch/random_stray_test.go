@@ -234,7 +234,15 @@ func (w *world) newFragments() fragments {
 	if w.one(200) {
 		return fragments{from.name, w.flood(from.name, f)}
 	}
-	return fragments{from.name, wiretest.Fragments(w.address(from.name, f), pick(w, 24, 48, 80))}
+	if !w.one(4) {
+		return fragments{from.name, wiretest.Fragments(w.address(from.name, f), pick(w, 24, 48, 80))}
+	}
+	f.Len = 3000 // longer than one MTU, and shorter than another
+	frames := wiretest.Fragments(w.address(from.name, f), 1352)
+	if f.Src.Is4() && w.one(2) {
+		frames = append(wiretest.Fragments(frames[0], 680), frames[1:]...)
+	}
+	return fragments{from.name, frames}
 }
 
 // flood sends more beginnings of datagrams than a port may have (I6), and returns

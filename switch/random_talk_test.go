@@ -38,8 +38,16 @@ const maxTalks = 12
 
 // talk continues a talk, or begins one.
 func (w *world) talk() {
-	if len(w.talks) < maxTalks && w.one(6) || len(w.talks) == 0 {
+	switch n := len(w.talks); {
+	case n == 0, n < maxTalks && w.one(6):
 		w.talks = append(w.talks, w.newTalk())
+	case n < maxTalks && w.one(20): // the one that was called calls back, between the same ports
+		back := *w.talks[w.r.IntN(n)]
+		back.ends[0], back.ends[1] = back.ends[1], back.ends[0]
+		for i := range back.ends {
+			back.ends[i].next, back.ends[i].began, back.ends[i].met = w.r.Uint32(), false, false
+		}
+		w.talks = append(w.talks, &back)
 	}
 	i := w.r.IntN(len(w.talks))
 	t := w.talks[i]
@@ -79,11 +87,18 @@ func (w *world) newTalk() *talk {
 	if w.one(8) {
 		t.ends[1].addr = elsewhere(w, six)
 	}
-	if w.model.enis[t.ends[0].name].instance.DisableSourceDestCheck && w.one(3) {
+	if w.model.enis[t.ends[0].name].instance.DisableSourceDestCheck && w.one(3) { // for others
+		if w.one(4) { // of whatever family, also in a VPC without it
+			six = !six
+			t.ends[1].addr = elsewhere(w, six)
+		}
 		t.ends[0].addr = elsewhere(w, six)
 	}
-	if six && t.protocol == policy.ICMP {
+	if six && t.protocol == policy.ICMP && !w.one(6) {
 		t.protocol, t.question = policy.ICMPv6, 128
+	}
+	if !six && t.protocol == 50 && w.one(6) {
+		t.protocol = policy.ICMPv6 // over IPv4 it is a protocol like any other
 	}
 	return t
 }
@@ -129,6 +144,10 @@ func (w *world) say(t *talk, end int) *wiretest.Frame {
 	case policy.TCP:
 		f.Len = 0
 		w.saySegment(t, end, f)
+	case policy.UDP:
+		if w.one(6) {
+			f.Len, f.GSO = pick(w, 200, 300, 350), 100
+		}
 	case policy.ICMP, policy.ICMPv6:
 		f.ID, f.Seq = t.id, w.r.Uint32()&0xffff
 		f.Type = t.question

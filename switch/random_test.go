@@ -356,4 +356,16 @@ func (w *world) compareTrace(t *vswitch.Trace, v verdict, b []byte) {
 	if got != want {
 		w.fail("the trace ends in %s, but the frame met %s:\n%s", got, v, t)
 	}
+	var rules []string
+	for _, s := range t.Steps {
+		switch {
+		case s.Check == vswitch.CheckNetworkACL:
+			rules = append(rules, fmt.Sprintf("%s %s %s", s.Where, s.Direction, s.Rule))
+		case s.Check == vswitch.CheckSecurityGroup && s.Rule != "":
+			rules = append(rules, fmt.Sprintf("%s %s %s", s.Where, s.Direction, s.Words))
+		}
+	}
+	if !slices.Equal(rules, w.model.decided) {
+		w.fail("the trace names the rules %q, but %q decided", rules, w.model.decided)
+	}
 }

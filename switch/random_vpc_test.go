@@ -35,7 +35,7 @@ var (
 
 // randomVPC returns a configuration to begin with.
 func (w *world) randomVPC() vswitch.Config {
-	c := vswitch.Config{VPC: vswitch.VPC{Name: "random", CIDR: netip.MustParsePrefix("10.0.0.0/16"), MTU: pick(w, 0, 0, 1500)}}
+	c := vswitch.Config{VPC: vswitch.VPC{Name: "random", CIDR: netip.MustParsePrefix("10.0.0.0/16"), MTU: pick(w, 0, 0, 1500, 1280)}}
 	c.Subnets = slices.Clone(randomSubnets[:3])
 	if w.one(2) {
 		c.VPC.CIDRs = []netip.Prefix{netip.MustParsePrefix("10.1.0.0/16")}
@@ -193,6 +193,8 @@ func (w *world) groupRule(c *vswitch.Config) vswitch.SecurityGroupRule {
 		r.Peer = vswitch.Peer{Kind: vswitch.PeerInstance, Name: pick(w, c.Instances...).Name}
 	case 5:
 		r.Peer = vswitch.Peer{Kind: vswitch.PeerInternet}
+	case 6:
+		r.Peer = vswitch.Peer{Kind: vswitch.PeerCIDR, Prefix: randomBlocks[family][0]}
 	default:
 		r.Peer = vswitch.Peer{Kind: vswitch.PeerCIDR, Prefix: pick(w, randomBlocks[family]...)}
 	}
