@@ -1,0 +1,164 @@
+package vswitch
+
+import (
+	"runtime"
+	"time"
+	"unsafe"
+
+	"golang.org/x/sys/unix"
+)
+
+// The rhythm of a worker.
+const (
+	sweepInterval = int64(50 * time.Millisecond)
+	sweepBudget   = 4096    // connections looked at in one sweep: 0.1 ms
+	idleSweeps    = 16      // sweeps in a row of an idle worker
+	napNanos      = 200_000 // how long a drained worker waits before it sleeps
+	passesPerPoll = 8       // turns of the busy ports before the idle ones are looked at
+)
+
+// run is the worker's goroutine.
+func (w *worker) run() {
+	runtime.LockOSThread()
+	defer close(w.ended)
+	for pass := 0; ; pass++ {
+		if w.asked.Load() {
+			w.attend()
+		}
+		if w.stopping {
+			break
+		}
+		if w.pass() == 0 || pass%passesPerPoll == 0 {
+			w.sleep()
+		}
+		w.sweep()
+	}
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.running = false
+	for _, fn := range w.queue {
+		fn()
+	}
+	w.queue = nil
+}
+
+// attend runs the functions that others handed over.
+func (w *worker) attend() {
+	w.mu.Lock()
+	queue := w.queue
+	w.queue = nil
+	w.asked.Store(false)
+	w.mu.Unlock()
+	for _, fn := range queue {
+		fn()
+	}
+}
+
+// pass gives every ready port one burst, and returns how many frames it took in.
+// A port that was drained leaves the ready ones.
+func (w *worker) pass() (frames int) {
+	ready := w.ready[:0]
+	for _, in := range w.ready {
+		n := w.burst(in)
+		frames += n
+		if n > 0 && !w.gone[in] {
+			ready = append(ready, in)
+		}
+	}
+	w.ready = ready
+	return frames
+}
+
+// sleep looks which ports have frames waiting, and sleeps until one has if none
+// is known to.
+func (w *worker) sleep() {
+	n := w.poll(0)
+	if len(w.ready) == 0 {
+		// The answer to what was just forwarded is often a moment away: wait for it
+		// without telling Go's scheduler, whose leave-taking costs as much as the
+		// answer takes. napNanos is short enough for a collector that waits for us.
+		if n == 0 {
+			n = w.poll(napNanos)
+		}
+		if n == 0 {
+			n = w.doze()
+		}
+	}
+	if n <= 0 {
+		return // EINTR: the loop comes back
+	}
+	if w.pollFDs[0].Revents != 0 {
+		var b [8]byte
+		_, _ = unix.Read(w.wakeFD, b[:])
+	}
+	w.ready = w.ready[:0]
+	for i, in := range w.polled {
+		if w.pollFDs[i+1].Revents != 0 {
+			w.ready = append(w.ready, in)
+		}
+	}
+}
+
+// poll looks which descriptors are ready, for at most the given time, in the
+// middle of Go code: the thread stays the scheduler's.
+func (w *worker) poll(nanos int64) int {
+	timeout := unix.Timespec{Nsec: nanos}
+	n, _, errno := unix.RawSyscall6(unix.SYS_PPOLL, uintptr(unsafe.Pointer(&w.pollFDs[0])), uintptr(len(w.pollFDs)),
+		uintptr(unsafe.Pointer(&timeout)), 0, 0, 0)
+	if errno != 0 {
+		return -1
+	}
+	return int(n)
+}
+
+// doze waits until a descriptor is ready, as long as it takes, or until idle
+// state may have expired.
+func (w *worker) doze() int {
+	var timeout *unix.Timespec
+	if w.conns.Len() > 0 || w.fragments.Len() > 0 {
+		timeout = &unix.Timespec{Sec: 1}
+	}
+	n, err := unix.Ppoll(w.pollFDs, timeout, nil)
+	if err != nil {
+		return -1
+	}
+	return n
+}
+
+// drain forwards all that waits, for Step.
+func (w *worker) drain() (frames int) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.running {
+		panic("vswitch: Step called after Start")
+	}
+	for {
+		w.ready = append(w.ready[:0], w.polled...)
+		n := w.pass()
+		if n == 0 {
+			break
+		}
+		frames += n
+	}
+	w.now = w.clock()
+	w.swept = w.now - sweepInterval
+	w.sweep()
+	return frames
+}
+
+// sweep frees what has idled out, from time to time: a little between two bursts,
+// more when nothing waits.
+func (w *worker) sweep() {
+	if w.now = w.clock(); w.now-w.swept < sweepInterval {
+		return
+	}
+	w.swept = w.now
+	sweeps := 1
+	if len(w.ready) == 0 {
+		sweeps = idleSweeps
+	}
+	for range sweeps {
+		w.conns.Sweep(w.now, sweepBudget)
+	}
+	w.releaseFragments()
+}
