@@ -25,16 +25,16 @@ func takes(o port.Offloads, g wire.GSO) bool {
 // writeSegments puts the segments of a superframe into a port. The superframe is
 // one frame of its sender's: it is delivered if any segment is.
 func (m *model) writeSegments(out *modelENI, f *wire.Frame) policy.Reason {
-	r, any := policy.None, false
+	r, taken := policy.None, false
 	for i := range f.Segments {
 		b := segmentOf(f, i)
 		if !out.port.offloads.Checksum {
 			finish(b, f)
 		}
 		r = m.write(out, b, 1)
-		any = any || r == policy.None
+		taken = taken || r == policy.None
 	}
-	if any {
+	if taken {
 		return policy.None
 	}
 	return r

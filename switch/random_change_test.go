@@ -12,7 +12,8 @@ import (
 )
 
 // change publishes another configuration, which differs from the present one in
-// one thing, sometimes two. What the switch would refuse is left out.
+// one thing, sometimes two. One that is not valid must be refused and change
+// nothing.
 func (w *world) change() {
 	c := cloneConfig(&w.config)
 	what := w.edit(&c)
@@ -21,6 +22,13 @@ func (w *world) change() {
 	}
 	if len(c.Validate()) > 0 {
 		w.seen.refused++
+		w.note(event{what: "refused: " + what})
+		for _, s := range w.twins {
+			if s.sw.Apply(c, nil) == nil {
+				w.fail("%s, it takes a configuration that is not valid", s.name)
+			}
+		}
+		w.compare()
 		return
 	}
 	w.seen.changes++
@@ -35,10 +43,9 @@ func (w *world) change() {
 	}
 	for _, s := range w.twins {
 		devices := map[string]port.Device{}
-		for name, p := range s.ports {
+		for name := range s.ports {
 			if c.Instance(name) == nil {
-				_ = p // the switch closes it
-				delete(s.ports, name)
+				delete(s.ports, name) // the switch closes it
 			}
 		}
 		for name, p := range fresh {

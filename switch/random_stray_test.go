@@ -43,6 +43,9 @@ func (w *world) stray() {
 		f.SrcMAC = pick(w, other.mac, wire.MAC{2, 0, 0, 0, 0, 9}, wire.MAC{})
 	case 7:
 		f.DstMAC = pick(w, wire.MAC{0xff, 0xff, 0xff, 0xff, 0xff, 0xff}, wire.MAC{1, 0, 0x5e, 0, 0, 0xfb}, wire.MAC{2, 0, 0, 0, 0, 9}, e.mac, other.mac)
+		if w.one(3) {
+			f.Protocol, f.Len = 2, 8 // IGMP
+		}
 	case 8:
 		f.Protocol, f.Type, f.Code, f.Len = uint8(pick(w, policy.ICMP, policy.ICMP, policy.ICMPv6)), pick[uint8](w, 3, 5, 8, 0, 13), pick[uint8](w, 0, 4), 8
 	case 9:
@@ -112,7 +115,10 @@ func (w *world) stray6(e *modelENI) {
 	if f.Dst.Is4() {
 		f.Dst = linkLocalOf(other.mac)
 	}
-	switch w.r.IntN(7) {
+	switch w.r.IntN(8) {
+	case 7:
+		f.DstMAC, f.Dst = wire.MAC{0x33, 0x33, 0, 0, 0, 0x16}, netip.MustParseAddr("ff02::16")
+		f.Protocol, f.Type, f.Len = uint8(policy.ICMPv6), pick[uint8](w, 129, 130, 131, 132, 143), 20
 	case 0, 1, 2:
 		w.discoveryFrame(e, f)
 	case 3:

@@ -1,7 +1,6 @@
 package vswitch_test
 
 import (
-	"fmt"
 	"net/netip"
 	"slices"
 	"time"
@@ -305,47 +304,4 @@ func cloneConfig(c *vswitch.Config) vswitch.Config {
 	out.SecurityGroups, out.NetworkACLs = slices.Clone(c.SecurityGroups), slices.Clone(c.NetworkACLs)
 	out.PrefixLists, out.RouteTables = slices.Clone(c.PrefixLists), slices.Clone(c.RouteTables)
 	return out
-}
-
-// printConfig returns a configuration in the manner of vpc.toml.
-func printConfig(c *vswitch.Config) string {
-	var b []string
-	add := func(format string, args ...any) { b = append(b, fmt.Sprintf(format, args...)) }
-	add("[vpc] cidr = %s cidrs = %v cidr6 = %v mtu = %d", c.VPC.CIDR, c.VPC.CIDRs, c.VPC.CIDR6, c.VPC.MTU)
-	add("[conntrack] profile = %q strict = %v max = %d %+v", c.Conntrack.Profile, c.Conntrack.Strict, c.Conntrack.Max, c.Conntrack.Timeouts)
-	for _, s := range c.Subnets {
-		add("[subnet.%s] cidr = %s cidr6 = %v nacl = %q route = %q", s.Name, s.CIDR, s.CIDR6, s.NetworkACL, s.RouteTable)
-	}
-	for _, l := range c.PrefixLists {
-		add("[prefix_list.%s] %v", l.Name, l.CIDRs)
-	}
-	for _, t := range c.RouteTables {
-		add("[route.%s]", t.Name)
-		for _, r := range t.Routes {
-			add("  %s -> %s", r.Destination, r.Target)
-		}
-	}
-	for _, g := range c.SecurityGroups {
-		add("[security_group.%s] egress left out: %v", g.Name, g.Egress == nil)
-		for _, r := range g.Ingress {
-			add("  in  %s %s", r.Service, r.Peer)
-		}
-		for _, r := range g.Egress {
-			add("  out %s %s", r.Service, r.Peer)
-		}
-	}
-	for _, a := range c.NetworkACLs {
-		add("[nacl.%s]", a.Name)
-		for _, e := range a.Ingress {
-			add("  in  %d %s %s %s", e.Number, e.Action, e.Service, e.CIDR)
-		}
-		for _, e := range a.Egress {
-			add("  out %d %s %s %s", e.Number, e.Action, e.Service, e.CIDR)
-		}
-	}
-	for _, in := range c.Instances {
-		add("[instance.%s] subnet = %s ip = %v extra = %v ip6 = %v sg = %v check off = %v timeouts %+v",
-			in.Name, in.Subnet, in.IP, in.ExtraIPs, in.IP6, in.SecurityGroups, in.DisableSourceDestCheck, in.Conntrack)
-	}
-	return lines(b)
 }
