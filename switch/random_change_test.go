@@ -212,7 +212,7 @@ func (w *world) randomPort() *modelPort {
 		p.offloads = port.Offloads{Checksum: w.one(2), TSO4: w.one(2), TSO6: w.one(2), USO: w.one(2)}
 	}
 	if w.one(8) {
-		p.depth = 2
+		p.depth = pick(w, 1, 2) // so that it refuses some fragments of a datagram
 	}
 	p.room = p.depth
 	return p

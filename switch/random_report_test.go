@@ -64,8 +64,7 @@ func (s *tally) count(v verdict) {
 	}
 }
 
-// unreachable are the reasons that the model has and a random frame does not meet:
-// the sender's kernel or the bounds on memory come first.
+// unreachable are the reasons that no frame is to meet.
 var unreachable = map[policy.Reason]bool{policy.None: true, policy.Panic: true}
 
 // check fails the test if a long run did not meet every reason to drop a frame,
@@ -77,7 +76,7 @@ func (s *tally) check(t *testing.T, steps int) {
 	for r, n := range s.drops {
 		t.Logf("%8d %s", n, policy.Reason(r))
 	}
-	const long = 100_000
+	const long = 300_000
 	if steps < long {
 		return
 	}
