@@ -171,6 +171,9 @@ func (t *Tracker) hash(k *key) *uint32 {
 	rest := uint64(k.lowPort)<<48 | uint64(k.highPort)<<32 | uint64(k.protocol)<<24 ^ uint64(k.eni)
 	hi, lo := bits.Mul64(word(&k.low)^t.seed[0], bits.RotateLeft64(word(&k.high), 32)^t.seed[1])
 	hi, lo = bits.Mul64(hi^lo^rest, t.seed[0])
+	// Once more: of flows that differ by their ports in step, the first two leave
+	// low bits that are in step as well, for some seeds.
+	hi, lo = bits.Mul64(hi^lo, t.seed[1])
 	return &t.buckets[(hi^lo)&uint64(len(t.buckets)-1)]
 }
 

@@ -120,6 +120,7 @@ func (c *flowCache) hash(t *wire.FiveTuple) uint64 {
 	dst := binary.LittleEndian.Uint64(t.Dst[:8]) ^ bits.RotateLeft64(binary.LittleEndian.Uint64(t.Dst[8:]), 31)
 	rest := uint64(t.SrcPort)<<48 | uint64(t.DstPort)<<32 | uint64(t.Protocol)<<24
 	hi, lo := bits.Mul64(src^c.seed[0], dst^c.seed[1])
-	hi2, lo2 := bits.Mul64(hi^lo^rest, c.seed[0])
-	return hi2 ^ lo2
+	hi, lo = bits.Mul64(hi^lo^rest, c.seed[0])
+	hi, lo = bits.Mul64(hi^lo, c.seed[1]) // or ports in step would fall in step, for some seeds
+	return hi ^ lo
 }
