@@ -23,9 +23,7 @@ type judge struct {
 
 	opened bool // the packet has become a connection somewhere, even if it was dropped then
 
-	// The following are valid after decide returned None.
-	refs refs // the connections of the flow
-	once bool // the verdict is for this packet alone, and no cache may keep it
+	refs refs // the connections of the flow; valid after decide returned None
 }
 
 // A hop is where a packet stands between the two halves of its way: it has left
@@ -196,7 +194,6 @@ func (j *judge) securityGroups(e *eni, d policy.Direction, remote netip.Addr, gr
 	step := Step{Check: CheckSecurityGroup, Direction: d, Where: e.name, Verdict: verdict(r), Reason: r}
 	switch outcome {
 	case conntrack.Tracked:
-		j.once = j.once || ref == conntrack.Ref{} // it ended the connection
 		step.Words = "tracked, allowed without a rule"
 		j.record(step)
 		return ref, policy.None
@@ -205,7 +202,6 @@ func (j *judge) securityGroups(e *eni, d policy.Direction, remote netip.Addr, gr
 		return ref, r
 	}
 	if j.related(e) {
-		j.once = true
 		step.Words = "error about a tracked connection, allowed without a rule"
 		j.record(step)
 		return conntrack.Ref{}, policy.None
@@ -230,7 +226,6 @@ func (j *judge) securityGroups(e *eni, d policy.Direction, remote netip.Addr, gr
 	case decision.Tracked && !j.dry:
 		ref, step.Reason = j.open(e, d)
 		step.Verdict = verdict(step.Reason)
-		j.once = j.once || ref == conntrack.Ref{} // a reset opens nothing
 	}
 	j.record(step)
 	return ref, step.Reason
@@ -253,7 +248,7 @@ func (j *judge) related(e *eni) bool {
 		return false
 	}
 	quoted, ok := j.frame.ICMPError()
-	return ok && quoted.Src == j.frame.Tuple.Dst && j.conns.Related(e.handle, quoted, j.now)
+	return ok && j.conns.Related(e.handle, quoted, j.now)
 }
 
 // open makes the packet's flow a tracked connection of the interface. A packet

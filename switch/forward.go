@@ -93,9 +93,7 @@ func (w *worker) forward(in *eni, b []byte) {
 		w.drop(in, r)
 		return
 	}
-	if !j.once {
-		w.cache.store(&key, w.plane.generation, out.handle, j.refs)
-	}
+	w.cache.store(&key, w.plane.generation, out.handle, j.refs)
 	w.transmit(in, out, f)
 }
 

@@ -111,6 +111,10 @@ func (s *Switch) Trace(instance string, b []byte) (*Trace, error) {
 			t.Steps = append(t.Steps, Step{Check: CheckIdentity, Where: in.name, Reason: r})
 			return
 		}
+		if f.Kind == wire.KindARP || f.IsND() || in.subnet.echoes(&f) {
+			t.Steps = append(t.Steps, Step{Check: CheckPlatform, Where: in.name, Verdict: policy.Allow, Words: "for the platform itself, never judged"})
+			return
+		}
 		j := judge{plane: w.plane, conns: w.conns, frame: &f, now: w.clock(), dry: true, trace: t}
 		j.decide(in)
 	})

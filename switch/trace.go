@@ -14,6 +14,7 @@ type Check string
 // The gates, in the order of SEM 4.1.
 const (
 	CheckIdentity      Check = "identity"
+	CheckPlatform      Check = "platform" // the VPC's own traffic (SEM 1.6): nothing follows
 	CheckSecurityGroup Check = "sg"
 	CheckNetworkACL    Check = "nacl"
 	CheckRoute         Check = "route"
