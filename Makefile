@@ -13,6 +13,11 @@ BENCH     ?= .
 BENCHTIME ?= 1s
 COUNT     ?= 10
 OUT       ?= dist/bench.txt
+TARGETS   ?= relay,vswitch,vswitch-l2,bridge,bridge-ct,ovs,vde
+WORK      ?= bulk,bulk4,pps,flows,rr,crr
+ROUNDS    ?= 5
+SECONDS   ?= 3
+RULES     ?= 3
 
 # The binary reads its version from the build information that the Go command
 # stamps into it. GOFLAGS may have turned the stamp off, so it is asked for by
@@ -84,6 +89,13 @@ bench: ## run the benchmarks COUNT (10) times, into OUT (dist/bench.txt)
 	mkdir -p $(dir $(OUT))
 	$(GO) test -run '^$$' -bench '$(BENCH)' -benchmem -benchtime $(BENCHTIME) -count $(COUNT) ./... | tee $(OUT)
 
+# Root is needed to make namespaces and TAP interfaces; a machine with other work
+# measures that work too.
+.PHONY: bench-peers
+bench-peers: build ## compare with a bare relay, the Linux bridge, Open vSwitch, VDE (TARGETS, WORK, ROUNDS, SECONDS, RULES)
+	CGO_ENABLED=0 $(GO) build -o dist/peers ./bench/peers
+	$(SUDO) dist/peers -vswitch ./vswitch -targets '$(TARGETS)' -work '$(WORK)' -rounds '$(ROUNDS)' -seconds '$(SECONDS)' -rules '$(RULES)'
+
 .PHONY: benchdiff
 benchdiff: ## compare two files of `make bench`: OLD=a.txt NEW=b.txt
 	$(if $(and $(OLD),$(NEW)),,$(error usage: make benchdiff OLD=a.txt NEW=b.txt))
@@ -103,7 +115,7 @@ clean: ## remove what the targets above have made
 
 .PHONY: help
 help: ## this list
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 # Each recipe is one script: a failing line ends it.
 .ONESHELL:
