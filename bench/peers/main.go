@@ -73,7 +73,7 @@ func parse(args []string, diagnostics io.Writer) (*plan, error) {
 	var seconds float64
 	flags := flag.NewFlagSet("peers", flag.ContinueOnError)
 	flags.SetOutput(diagnostics)
-	flags.StringVar(&targetNames, "targets", names(targets), "targets, the one that ratios refer to first")
+	flags.StringVar(&targetNames, "targets", "relay,vswitch,vswitch-l2,bridge,bridge-ct,ovs,vde", "targets, the one that ratios refer to first; there is also vswitch-10k")
 	flags.StringVar(&workNames, "work", names(works), "kinds of work")
 	flags.IntVar(&p.rounds, "rounds", 5, "rounds; each measures each work on each target once")
 	flags.Float64Var(&seconds, "seconds", 3, "length of one measurement")

@@ -24,6 +24,7 @@ func (t *target) String() string { return t.name }
 var targets = []*target{
 	{"relay", "reads a TAP and writes the other, one thread, no policy", nil, buildRelay},
 	{"vswitch", "two subnets, routed, two network ACLs, two security groups", nil, buildRouted},
+	{"vswitch-10k", "as vswitch, with 10,000 rules in the security group", nil, buildMany},
 	{"vswitch-l2", "one subnet, two security groups", nil, buildSubnet},
 	{"bridge", "veth and Linux bridge, no policy", nil, buildBridge},
 	{"bridge-ct", "veth and Linux bridge, connection tracking (br_netfilter, nft)", []string{"nft"}, buildTracked},

@@ -20,20 +20,22 @@ const vpcName = "vsb-bench"
 // that is sent here.
 const (
 	leastRules = 3
+	manyRules  = 10_000 // of the target vswitch-10k, whatever the plan says
 	mostRules  = 20_000
 )
 
-func buildRouted(ctx context.Context, s *site) error { return buildVPC(ctx, s, addressRouted) }
-func buildSubnet(ctx context.Context, s *site) error { return buildVPC(ctx, s, addressB) }
+func buildRouted(_ context.Context, s *site) error { return buildVPC(s, addressRouted, s.plan.rules) }
+func buildSubnet(_ context.Context, s *site) error { return buildVPC(s, addressB, s.plan.rules) }
+func buildMany(_ context.Context, s *site) error   { return buildVPC(s, addressRouted, manyRules) }
 
 // buildVPC brings vswitch up, with host B at the given address.
-func buildVPC(_ context.Context, s *site, b netip.Prefix) error {
+func buildVPC(s *site, b netip.Prefix, rules int) error {
 	dir, err := s.directory()
 	if err != nil {
 		return err
 	}
 	file := filepath.Join(dir, "vpc.toml")
-	if err := os.WriteFile(file, vpcFile(b, s.plan.rules), 0o600); err != nil {
+	if err := os.WriteFile(file, vpcFile(b, rules), 0o600); err != nil {
 		return err
 	}
 	if err := vswitch(s.plan.vswitch, "up", "-f", file); err != nil {
