@@ -11,10 +11,10 @@ import (
 // The rhythm of a worker.
 const (
 	sweepInterval = int64(50 * time.Millisecond)
-	sweepBudget   = 4096    // connections looked at in one sweep: 0.1 ms
-	idleSweeps    = 16      // sweeps in a row of an idle worker
-	napNanos      = 200_000 // how long a drained worker waits before it sleeps
-	passesPerPoll = 8       // turns of the busy ports before the idle ones are looked at
+	sweepBudget   = 4096                          // connections looked at in one sweep: 0.1 ms
+	idleSweeps    = 16                            // sweeps in a row of an idle worker
+	napFor        = int64(100 * time.Millisecond) // how long after the last frame a worker naps rather than dozes
+	passesPerPoll = 8                             // turns of the busy ports before the idle ones are looked at
 )
 
 // run is the worker's goroutine.
@@ -66,23 +66,24 @@ func (w *worker) pass() (frames int) {
 		}
 	}
 	w.ready = ready
+	if frames > 0 {
+		w.busy = w.now
+	}
 	return frames
 }
 
 // sleep looks which ports have frames waiting, and sleeps until one has if none
-// is known to.
+// is known to. While traffic is recent it naps, which is quick to end; a worker
+// that has seen none for a while dozes, which costs nothing.
 func (w *worker) sleep() {
-	n := w.poll(0)
-	if len(w.ready) == 0 {
-		// The answer to what was just forwarded is often a moment away: wait for it
-		// without telling Go's scheduler, whose leave-taking costs as much as the
-		// answer takes. napNanos is short enough for a collector that waits for us.
-		if n == 0 {
-			n = w.poll(napNanos)
-		}
-		if n == 0 {
-			n = w.doze()
-		}
+	var n int
+	switch {
+	case len(w.ready) > 0:
+		n = w.poll(0)
+	case w.now-w.busy < napFor:
+		n = w.poll(1)
+	default:
+		n = w.doze()
 	}
 	if n <= 0 {
 		return // EINTR: the loop comes back
@@ -99,10 +100,14 @@ func (w *worker) sleep() {
 	}
 }
 
-// poll looks which descriptors are ready, for at most the given time, in the
-// middle of Go code: the thread stays the scheduler's.
-func (w *worker) poll(nanos int64) int {
-	timeout := unix.Timespec{Nsec: nanos}
+// poll waits until a descriptor is ready, for at most the given time, in the
+// middle of Go code: the thread keeps its place with the scheduler, whose
+// leave-taking and return cost as much as the answer that is often a moment away.
+// The scheduler is not held up by that: it interrupts the call by a signal when
+// it wants the thread to stop, and again until it does. The time is a second and
+// not less, because a timer that is due soon is expensive to set.
+func (w *worker) poll(seconds int64) int {
+	timeout := unix.Timespec{Sec: seconds}
 	n, _, errno := unix.RawSyscall6(unix.SYS_PPOLL, uintptr(unsafe.Pointer(&w.pollFDs[0])), uintptr(len(w.pollFDs)),
 		uintptr(unsafe.Pointer(&timeout)), 0, 0, 0)
 	if errno != 0 {

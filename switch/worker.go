@@ -42,6 +42,7 @@ type worker struct {
 	gone      map[*eni]bool // interfaces of this plane whose device was removed under us
 	panics    uint64
 	failed    []FailedFrame
+	busy      int64 // when the last frame came in
 	swept     int64 // when idle state was last swept
 	stopping  bool
 
