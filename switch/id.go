@@ -16,3 +16,30 @@ func ID(kind string, identity ...string) string {
 	sum := sha256.Sum256([]byte(kind + "\x00" + strings.Join(identity, "\x00")))
 	return kind + "-" + hex.EncodeToString(sum[:])[:17]
 }
+
+// IDs returns the ids of the objects of c by their tables in vpc.toml:
+// "subnet.public", "security_group.web", "instance.web1". Those of rules are in
+// the rules themselves, that of an instance's interface in its Interface.
+func (c *Config) IDs() map[string]string {
+	ids := map[string]string{"vpc": ID("vpc", c.VPC.Name)}
+	add := func(table, kind, name string) { ids[table+"."+name] = ID(kind, c.VPC.Name, name) }
+	for i := range c.Subnets {
+		add("subnet", "subnet", c.Subnets[i].Name)
+	}
+	for i := range c.SecurityGroups {
+		add("security_group", "sg", c.SecurityGroups[i].Name)
+	}
+	for i := range c.NetworkACLs {
+		add("nacl", "acl", c.NetworkACLs[i].Name)
+	}
+	for i := range c.PrefixLists {
+		add("prefix_list", "pl", c.PrefixLists[i].Name)
+	}
+	for i := range c.RouteTables {
+		add("route", "rtb", c.RouteTables[i].Name)
+	}
+	for i := range c.Instances {
+		add("instance", "i", c.Instances[i].Name)
+	}
+	return ids
+}

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"net/netip"
 	"reflect"
+	"regexp"
 	"testing"
 
 	"vswitch/internal/wire"
@@ -105,5 +106,28 @@ func TestMACCollision(t *testing.T) {
 		if router[5] != 1 || mac[5] != c.want {
 			t.Errorf("%s: got %s behind router %s, want %d behind 1", c.instance, mac, router, c.want)
 		}
+	}
+}
+
+// Every object has an id of AWS's form, which follows from the names alone.
+func TestIDs(t *testing.T) {
+	c := complete(t, small(), nil)
+	ids := c.IDs()
+	form := regexp.MustCompile(`^(vpc|subnet|sg|acl|rtb|pl|i)-[0-9a-f]{17}$`)
+	seen := map[string]string{}
+	for object, id := range ids {
+		if !form.MatchString(id) || seen[id] != "" {
+			t.Errorf("%s: id %q, which %q has too", object, id, seen[id])
+		}
+		seen[id] = object
+	}
+	for _, object := range []string{"vpc", "security_group.default", "nacl.default", "route.main"} {
+		if ids[object] == "" {
+			t.Errorf("no id for %s", object)
+		}
+	}
+	c.VPC.Name = "another"
+	if other := c.IDs(); other["security_group.default"] == ids["security_group.default"] {
+		t.Error("two VPCs share the id of a group")
 	}
 }

@@ -44,6 +44,7 @@ func (d *daemon) status() api.Status {
 		UptimeSeconds: time.Since(d.started).Truncate(time.Millisecond).Seconds(),
 		Counts:        counts(&cfg),
 		Instances:     []api.Instance{},
+		IDs:           cfg.IDs(),
 		Totals:        counters(&now.Totals),
 		Drops:         drops(&now.Totals),
 		Connections:   api.ConnectionCount{Tracked: now.Tracked, Max: now.Capacity},

@@ -41,6 +41,7 @@ func sampleStatus() Status {
 				Process:     &Process{Command: "false", State: ProcessExited, ExitCode: &code, Since: started},
 			},
 		},
+		IDs:         map[string]string{"subnet.public": "subnet-0a1b2c3d4e5f60718", "security_group.web": "sg-0b2c3d4e5f6071829", "nacl.public": "acl-0c3d4e5f607182930"},
 		Totals:      Counters{RxFrames: 120, RxPackets: 300, RxBytes: 400_000, TxFrames: 90, TxPackets: 90, TxBytes: 9000, Delivered: 100, Answered: 8, Held: 1, Dropped: 11},
 		Drops:       map[string]uint64{"SG_EGRESS": 9, "NACL_INGRESS": 2},
 		Connections: ConnectionCount{Tracked: 4, Max: 4_194_304, Exceeded: 5},
