@@ -32,6 +32,7 @@ import (
 //	address a1 10.0.1.50                a secondary address
 //	prefixes 1 10.0.1.10/32 ...         the entries of prefix list pl-1
 //	vpc strict                          or: loose, nitrov6, max=10
+//	block 100.64.0.0/16                 a secondary block of the VPC
 //	subnet S 10.0.4.0/28                another subnet
 //	instance c1 S [10.0.4.7]            another instance, without a device
 //	repeat 19 LINE                      the line 19 times, with %d as 10, 11, 12 ...
@@ -152,6 +153,9 @@ func (v *vpc) run(line string) {
 		v.timedOut(words[1], uint64(v.number(words[2])))
 	case "refused":
 		v.refused(words[1], strings.Join(words[3:], " "))
+	case "block":
+		v.dirty = true
+		v.config.VPC.CIDRs = append(slices.Clone(v.config.VPC.CIDRs), netip.MustParsePrefix(words[1]))
 	case "subnet":
 		v.dirty = true
 		v.config.Subnets = append(slices.Clone(v.config.Subnets), vswitch.Subnet{Name: words[1], CIDR: netip.MustParsePrefix(words[2])})
