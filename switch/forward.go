@@ -12,7 +12,8 @@ package vswitch
 //  4. ARP and neighbour discovery are answered by the VPC (responder.go). Nothing
 //     is ever flooded.
 //  5. flow cache: one exact-match lookup (flow.go). A hit must be of the current
-//     plane, and both of its connections must live and take the segment.
+//     plane, and both of its connections must live and take the segment. A TCP
+//     SYN, ICMP and fragments never ask it.
 //  6. decide, on a miss (decide.go): the platform's own addresses, then the
 //     checks in AWS's order, in two halves with a hop between them. Fragments
 //     are held until their datagram is complete, and then judged once.
