@@ -52,14 +52,18 @@ func (w *worker) burst(in *eni) (frames int) {
 		}
 		frames++
 		bytes += n
-		w.forward(in, w.buffer[:n])
+		if out := w.forward(in, w.buffer[:n]); out != nil {
+			w.transmit(in, out, &w.frame)
+		}
 	}
 	return frames
 }
 
-// forward takes one frame, which in sent, to where it belongs or counts why not.
-// It does not keep b.
-func (w *worker) forward(in *eni, b []byte) {
+// forward parses and judges one frame, which in sent, and returns the interface
+// that it goes to; nil if it was answered, is held, or was dropped, and is counted
+// as that. It calls nobody who sends it on: a return behind a system call is
+// mispredicted, so the calls around one are kept few.
+func (w *worker) forward(in *eni, b []byte) *eni {
 	f, c := &w.frame, &w.counters[in.handle]
 	w.pending, w.current = true, b
 	c.RxFrames++
@@ -67,35 +71,33 @@ func (w *worker) forward(in *eni, b []byte) {
 	if r := f.Parse(b, in.mtu); r != policy.None {
 		c.RxPackets++
 		w.drop(in, r)
-		return
+		return nil
 	}
 	c.RxPackets += uint64(f.Segments)
 	if r := in.identify(f); r != policy.None {
 		w.drop(in, r)
-		return
+		return nil
 	}
 	if f.Kind == wire.KindARP {
 		w.answerARP(in, f)
-		return
+		return nil
 	}
 	if !cacheable(f) {
-		w.uncached(in, f)
-		return
+		return w.uncached(in, f)
 	}
 	key := flowKey{tuple: f.Tuple, in: in.handle, dst: f.Dst}
 	if !opens(f) { // a SYN may become a connection where the rest of its flow has none
 		if e := w.cache.lookup(&key, w.plane.generation); e != nil && w.advance(e, f) {
-			w.transmit(in, w.plane.enis[e.out], f)
-			return
+			return w.plane.enis[e.out]
 		}
 	}
 	j, out, r := w.judge(in, f)
 	if r != policy.None {
 		w.drop(in, r)
-		return
+		return nil
 	}
 	w.cache.store(&key, w.plane.generation, out.handle, j.refs)
-	w.transmit(in, out, f)
+	return out
 }
 
 // cacheable reports whether the flow cache may know f. ICMP and fragments always
@@ -117,27 +119,26 @@ func (w *worker) advance(e *flowEntry, f *wire.Frame) bool {
 	return e.refs.ingress == none.ingress || w.conns.Advance(e.refs.ingress, f, w.now)
 }
 
-// uncached answers neighbour discovery and pings of the router, and takes other
-// ICMP packets and fragments through the slow path.
-func (w *worker) uncached(in *eni, f *wire.Frame) {
-	if f.Fragment {
+// uncached is forward for fragments and ICMP: it answers neighbour discovery and
+// pings of the router, and takes the others through the slow path.
+func (w *worker) uncached(in *eni, f *wire.Frame) *eni {
+	switch {
+	case f.Fragment:
 		w.hold(in, f)
-		return
-	}
-	if f.IsND() {
+		return nil
+	case f.IsND():
 		w.answerND(in, f)
-		return
-	}
-	if in.subnet.echoes(f) {
+		return nil
+	case in.subnet.echoes(f):
 		w.answerEcho(in, f)
-		return
+		return nil
 	}
 	_, out, r := w.judge(in, f)
 	if r != policy.None {
 		w.drop(in, r)
-		return
+		return nil
 	}
-	w.transmit(in, out, f)
+	return out
 }
 
 // judge takes f through the slow path, and keeps the cache true to what that has
@@ -163,7 +164,7 @@ func (w *worker) transmit(in, out *eni, f *wire.Frame) {
 		if !out.offloads.Checksum {
 			f.FinishChecksum()
 		}
-		r = w.write(out, f.Bytes, f.Segments)
+		r = w.written(out, out.device.Write(f.Bytes), f.Segments, len(f.Bytes))
 	default:
 		r = w.segment(out, f)
 	}
@@ -173,12 +174,6 @@ func (w *worker) transmit(in, out *eni, f *wire.Frame) {
 	}
 	w.counters[in.handle].Delivered++
 	w.pending = false
-}
-
-// write sends the bytes of one frame to an interface's port, and counts them
-// there if the device took them.
-func (w *worker) write(out *eni, b []byte, packets int) policy.Reason {
-	return w.written(out, out.device.Write(b), packets, len(b))
 }
 
 // written counts a frame of n bytes, its virtio header included, at the port that

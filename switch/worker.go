@@ -5,6 +5,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"runtime"
 	"runtime/debug"
 	"sync"
 	"sync/atomic"
@@ -43,6 +44,8 @@ type worker struct {
 	panics    uint64
 	failed    []FailedFrame
 	busy      int64 // when the last frame came in
+	wait      int64 // how long the waits for frames were of late, in nanoseconds
+	spins     bool  // the machine has a processor to spare for spinning
 	swept     int64 // when idle state was last swept
 	stopping  bool
 
@@ -77,6 +80,7 @@ func newWorker(o options) (*worker, error) {
 		head:      make([]byte, wire.MaxSegmentHeader),
 		wakeFD:    fd,
 		gone:      make(map[*eni]bool),
+		spins:     runtime.NumCPU() > 1,
 	}, nil
 }
 
