@@ -121,6 +121,17 @@ func (f *Frame) PacketLen() int {
 	return len(f.Bytes) - f.L3
 }
 
+// WireLen returns how many bytes the packets that the frame stands for have on the
+// wire, without their Ethernet headers: a superframe's headers count once for each
+// segment. It is what a flow log counts. Kind must not be KindNone.
+func (f *Frame) WireLen() int {
+	n := len(f.Bytes) - f.L3
+	if f.GSO != GSONone {
+		n += (f.Segments - 1) * (f.Payload - f.L3)
+	}
+	return n
+}
+
 // SetMACs gives the frame new Ethernet addresses, in Bytes and in Src and Dst.
 // A VPC's router changes nothing else of a packet (SEM 5.4). Kind must not be
 // KindNone.

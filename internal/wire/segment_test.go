@@ -30,6 +30,13 @@ func segments(t testing.TB, f *wire.Frame, finish bool) [][]byte {
 	if !bytes.Equal(f.Bytes, before) {
 		t.Error("the superframe has changed")
 	}
+	bytes := 0
+	for _, s := range all {
+		bytes += len(s) - wire.VirtioSize - wire.EthernetSize
+	}
+	if bytes != f.WireLen() {
+		t.Errorf("the segments have %d bytes, WireLen says %d", bytes, f.WireLen())
+	}
 	return all
 }
 
