@@ -30,12 +30,12 @@ func segments(t testing.TB, f *wire.Frame, finish bool) [][]byte {
 	if !bytes.Equal(f.Bytes, before) {
 		t.Error("the superframe has changed")
 	}
-	bytes := 0
+	size := 0
 	for _, s := range all {
-		bytes += len(s) - wire.VirtioSize - wire.EthernetSize
+		size += len(s) - wire.VirtioSize - wire.EthernetSize
 	}
-	if bytes != f.WireLen() {
-		t.Errorf("the segments have %d bytes, WireLen says %d", bytes, f.WireLen())
+	if size != f.WireLen() {
+		t.Errorf("the segments have %d bytes, WireLen says %d", size, f.WireLen())
 	}
 	return all
 }
