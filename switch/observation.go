@@ -60,3 +60,24 @@ type RuleKey struct {
 	Direction policy.Direction
 	ID        string // sgr-..., or a network ACL's rule number; "*" is the implicit deny at its end
 }
+
+// Direction returns the direction of the rules that judge at the gate.
+func (g Gate) Direction() policy.Direction {
+	if g == GateSGEgress || g == GateNACLEgress {
+		return policy.Egress
+	}
+	return policy.Ingress
+}
+
+// Denier returns the rule that denied the packets: that of a network ACL, for
+// security groups deny by having no rule. It returns the zero RuleKey for packets
+// that were delivered, or dropped for another reason.
+func (o *Observation) Denier() RuleKey {
+	switch o.Reason {
+	case policy.NACLEgress:
+		return o.Rules[GateNACLEgress]
+	case policy.NACLIngress:
+		return o.Rules[GateNACLIngress]
+	}
+	return RuleKey{}
+}

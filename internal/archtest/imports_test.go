@@ -18,7 +18,7 @@ var layers = [][]string{
 	{"internal/wire", "internal/classify"},
 	{"conntrack", "filter", "nacl", "port"},
 	{"switch"},
-	{"internal/api", "internal/config", "internal/lab"},
+	{"internal/account", "internal/api", "internal/config", "internal/lab"},
 	{"cmd/vswitch", "bench/peers"},
 	{"internal/archtest", "internal/e2e"},
 }

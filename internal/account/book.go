@@ -1,0 +1,129 @@
+// Package account keeps books on what a switch has seen: how often each rule
+// decided, and which packets were dropped lately, by whom and why. Its only
+// source are the switch's Observations, so that the books agree with the ports'
+// counters and with the flow logs.
+package account
+
+import (
+	"sync"
+	"time"
+
+	"vswitch/internal/policy"
+	vswitch "vswitch/switch"
+)
+
+// A Book sums up Observations. Its size is bounded, whatever the traffic. All
+// methods may be called by several goroutines at once. The zero Book is empty and
+// ready.
+type Book struct {
+	mu    sync.Mutex
+	rules map[vswitch.RuleKey]Hits
+	drops drops
+}
+
+// Hits are what is known of one rule since the Book began or was reset. A rule
+// keeps them over reloads, and loses them when it is removed.
+type Hits struct {
+	// Packets counts the packets that the rule decided, in its own direction. The
+	// packets of a tracked flow count for the security-group rule that opened it;
+	// its replies, which pass without a rule, count for none.
+	Packets uint64
+	// Flows counts the connections, and untracked exchanges, that the rule let
+	// begin. A deny rule has none.
+	Flows uint64
+	Last  time.Time // of the last packet; the zero Time if there was none
+}
+
+// Record enters observations of a switch that runs c.
+func (b *Book) Record(all []vswitch.Observation, c *vswitch.Config) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.rules == nil {
+		b.rules = make(map[vswitch.RuleKey]Hits)
+	}
+	for i := range all {
+		o := &all[i]
+		for gate, key := range o.Rules {
+			if key != (vswitch.RuleKey{}) && key.Direction == vswitch.Gate(gate).Direction() {
+				b.hit(key, o)
+			}
+		}
+		if o.Reason == policy.None {
+			continue
+		}
+		for _, key := range implicitDenies(o, c) {
+			b.hit(key, o)
+		}
+		b.drops.enter(o)
+	}
+}
+
+// hit counts an observation for a rule.
+func (b *Book) hit(key vswitch.RuleKey, o *vswitch.Observation) {
+	h := b.rules[key]
+	h.Packets += o.Packets
+	h.Flows += o.Opened
+	if o.Last.After(h.Last) {
+		h.Last = o.Last
+	}
+	b.rules[key] = h
+}
+
+// implicitDenies returns what stands in for a rule where security groups let
+// nothing through: the end of the rules of each group that the interface has, for
+// a packet is refused only if none of them allows it.
+func implicitDenies(o *vswitch.Observation, c *vswitch.Config) (keys []vswitch.RuleKey) {
+	name, d := o.From, policy.Egress
+	switch o.Reason {
+	case policy.SGEgress:
+	case policy.SGIngress:
+		name, d = o.To, policy.Ingress
+	default:
+		return nil
+	}
+	instance := c.Instance(name)
+	if instance == nil {
+		return nil // removed by a reload meanwhile
+	}
+	for _, group := range instance.SecurityGroups {
+		keys = append(keys, vswitch.RuleKey{Object: "sg:" + group, Direction: d, ID: vswitch.ImplicitDeny})
+	}
+	return keys
+}
+
+// Hits returns what is known of a rule.
+func (b *Book) Hits(key vswitch.RuleKey) Hits {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.rules[key]
+}
+
+// Reset forgets the hits of the rules that match, and returns how many those were.
+func (b *Book) Reset(match func(vswitch.RuleKey) bool) (n int) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	for key := range b.rules {
+		if match(key) {
+			delete(b.rules, key)
+			n++
+		}
+	}
+	return n
+}
+
+// Retain forgets the hits of rules that c no longer has. It is to be called after
+// a reload.
+func (b *Book) Retain(c *vswitch.Config) {
+	live := make(map[vswitch.RuleKey]bool)
+	for _, key := range vswitch.RuleKeys(c) {
+		live[key] = true
+	}
+	b.Reset(func(key vswitch.RuleKey) bool { return !live[key] })
+}
+
+// Drops returns the dropped packets that are remembered, newest first.
+func (b *Book) Drops() []Drop {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.drops.list()
+}

@@ -1,0 +1,166 @@
+package vswitch
+
+import (
+	"encoding/binary"
+	"math/bits"
+
+	"vswitch/internal/policy"
+	"vswitch/internal/wire"
+)
+
+// A passage is the way of one packet as far as it went: which interface it came
+// to, which rules decided on the way, and how many connections it began.
+type passage struct {
+	out    uint32                // handle of the receiver's interface; 0 if the packet came as far as none
+	rules  [Gates]ruleNumber     // by Gate; 0 where no rule decided
+	opened uint8                 // connections begun, at most one at each end
+	place  uint32                // of the flow in the flow cache, plus one; 0 if the cache does not know it
+	_      [1]struct{ _ uint16 } // keeps the size a multiple of eight
+}
+
+// flowSums add up what packets of one flow did since they were last asked for.
+// They hold no pointers.
+type flowSums struct {
+	frames, packets, bytes uint64
+	first, last            int64 // the worker's time
+	opened                 uint32
+	tcpFlags               uint8 // SEM 6.4
+	lastFlags              uint8
+	icmpType, icmpCode     uint8
+}
+
+// add counts one frame.
+func (s *flowSums) add(f *wire.Frame, now int64) {
+	if s.frames == 0 {
+		s.first = now
+	}
+	s.frames++
+	s.packets += uint64(f.Segments)
+	s.bytes += uint64(f.WireLen())
+	s.last = now
+	switch policy.Protocol(f.Tuple.Protocol) {
+	case policy.TCP:
+		flags := f.TCP.Flags
+		s.lastFlags = flags
+		s.tcpFlags |= flags & (wire.FIN | wire.SYN | wire.RST)
+		if flags&(wire.SYN|wire.ACK) == wire.SYN|wire.ACK {
+			s.tcpFlags |= wire.ACK
+		}
+	case policy.ICMP, policy.ICMPv6:
+		s.icmpType, s.icmpCode = f.Type, f.Code
+	}
+}
+
+// merge adds what d counted, which is later.
+func (s *flowSums) merge(d *flowSums) {
+	if s.frames == 0 {
+		s.first = d.first
+	}
+	s.frames += d.frames
+	s.packets += d.packets
+	s.bytes += d.bytes
+	s.first, s.last = min(s.first, d.first), max(s.last, d.last)
+	s.opened += d.opened
+	s.tcpFlags |= d.tcpFlags
+	s.lastFlags, s.icmpType, s.icmpCode = d.lastFlags, d.icmpType, d.icmpCode
+}
+
+// A flowRecord is what a worker says of one flow with one outcome, before names
+// are put to its numbers. It holds no pointers.
+type flowRecord struct {
+	tuple   wire.FiveTuple // zero where the frames have none
+	in, out uint32
+	rules   [Gates]ruleNumber
+	reason  policy.Reason
+	many    bool // stands for many flows, whose tuples are left out
+	sums    flowSums
+}
+
+// same reports whether two records are of one flow and outcome.
+func (r *flowRecord) same(k *flowRecord) bool {
+	return r.tuple == k.tuple && r.in == k.in && r.out == k.out && r.rules == k.rules && r.reason == k.reason && r.many == k.many
+}
+
+// A tally keeps the flowRecords of the frames that the flow cache does not count:
+// those that took the slow path, and those that were dropped. It is bounded:
+// what finds no place as a flow of its own is counted as one of many, by ports,
+// outcome and rules, so that the sums stay exact. A worker owns it. The zero
+// tally holds nothing and counts what it is given as lost.
+type tally struct {
+	table []flowRecord // by hash; a record without frames is free
+	used  []uint32     // places of table that are taken
+	seed  uint64
+	lost  uint64 // frames that found no place at all
+}
+
+const (
+	tallySize   = 1 << 14           // records, 2 MiB
+	tallyFlows  = tallySize * 3 / 4 // of which for flows of their own; the others are for many
+	tallyProbes = 16                // places that a record may be in
+)
+
+func newTally(seed uint64) tally {
+	return tally{table: make([]flowRecord, tallySize), used: make([]uint32, 0, tallySize), seed: seed | 1}
+}
+
+// crowded reports whether the tally should be asked soon.
+func (t *tally) crowded() bool { return len(t.used) >= tallyFlows/2 }
+
+// record returns the sums of k's flow, those of many flows if it has no place of
+// its own, and nil if there is none for them either. k is a scratch value.
+func (t *tally) record(k *flowRecord) *flowSums {
+	if s := t.find(k, tallyFlows); s != nil {
+		return s
+	}
+	k.tuple, k.many = wire.FiveTuple{}, true
+	return t.find(k, tallySize)
+}
+
+// find returns the sums of the record that is the same as k; a new one if there
+// is none and fewer than limit places are taken.
+func (t *tally) find(k *flowRecord, limit int) *flowSums {
+	if len(t.table) == 0 {
+		return nil
+	}
+	at := t.hash(k)
+	for i := range uint32(tallyProbes) {
+		place := (at + i) % tallySize
+		r := &t.table[place]
+		if r.sums.frames == 0 {
+			if len(t.used) >= limit {
+				return nil
+			}
+			t.used = append(t.used, place)
+			*r = *k
+			r.sums = flowSums{}
+			return &r.sums
+		}
+		if r.same(k) {
+			return &r.sums
+		}
+	}
+	return nil
+}
+
+// take moves up to len(out) records out of the tally, and returns how many.
+func (t *tally) take(out []flowRecord) int {
+	n := min(len(out), len(t.used))
+	for i, place := range t.used[len(t.used)-n:] {
+		out[i] = t.table[place]
+		t.table[place] = flowRecord{}
+	}
+	t.used = t.used[:len(t.used)-n]
+	return n
+}
+
+// hash mixes a record's flow with the seed.
+func (t *tally) hash(k *flowRecord) uint32 {
+	u := &k.tuple
+	src := binary.LittleEndian.Uint64(u.Src[:8]) ^ bits.RotateLeft64(binary.LittleEndian.Uint64(u.Src[8:]), 17)
+	dst := binary.LittleEndian.Uint64(u.Dst[:8]) ^ bits.RotateLeft64(binary.LittleEndian.Uint64(u.Dst[8:]), 31)
+	rest := uint64(u.SrcPort)<<48 | uint64(u.DstPort)<<32 | uint64(u.Protocol)<<24 | uint64(k.reason)
+	hi, lo := bits.Mul64(src^t.seed, dst^bits.RotateLeft64(t.seed, 32))
+	hi, lo = bits.Mul64(hi^lo^rest, t.seed)
+	hi, lo = bits.Mul64(hi^lo^uint64(k.in)<<32^uint64(k.out), t.seed)
+	return uint32(hi ^ lo)
+}
