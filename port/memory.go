@@ -1,11 +1,9 @@
 package port
 
 import (
-	"encoding/binary"
+	"errors"
 	"fmt"
 	"sync"
-
-	"golang.org/x/sys/unix"
 
 	"vswitch/internal/wire"
 )
@@ -25,11 +23,11 @@ type Memory struct {
 	offloads Offloads
 	ready    chan struct{} // holds a token iff toInstance may have gone from empty to not empty
 
-	mu         sync.Mutex // guards the fields below
-	toSwitch   queue
+	mu         sync.Mutex // guards the fields below, and those of all inboxes
+	toSwitch   inbox
+	others     []*memoryQueue            // the switch's other queues
+	steer      func(frame []byte) uint16 // chooses among the queues, modulo their number; valid iff there are others
 	toInstance queue
-	event      int     // an eventfd, readable iff toSwitch is not empty; -1 after Close
-	count      [8]byte // what is written to event or read from it; here, because a local one would be allocated
 	down       bool
 }
 
@@ -39,37 +37,20 @@ var _ Device = (*Memory)(nil)
 // direction. o says what the instance's end can finish. NewMemory panics if the
 // process has no descriptor left.
 func NewMemory(depth int, o Offloads) *Memory {
-	event, err := unix.Eventfd(0, unix.EFD_NONBLOCK|unix.EFD_CLOEXEC)
-	if err != nil {
-		panic(fmt.Sprintf("port: eventfd of an in-memory device: %v", err))
-	}
 	return &Memory{
 		offloads:   o,
 		ready:      make(chan struct{}, 1),
-		toSwitch:   newQueue(depth),
+		toSwitch:   newInbox(depth),
 		toInstance: newQueue(depth),
-		event:      event,
 	}
 }
 
 // Read implements Device: it takes what Send gave. Status Down does not occur,
 // as with a TAP.
 func (m *Memory) Read(b []byte) (int, Status) {
-	_ = b[wire.MaxFrame-1] // the contract of Device, for a short frame too
-
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	if m.event < 0 {
-		return 0, Gone
-	}
-	n, ok := m.toSwitch.pop(b)
-	if !ok {
-		return 0, Empty
-	}
-	if m.toSwitch.n == 0 {
-		m.disarm()
-	}
-	return n, OK
+	return m.toSwitch.read(b)
 }
 
 // Write implements Device: Receive gets the frame. It refuses a frame that
@@ -82,7 +63,7 @@ func (m *Memory) WriteParts(head, payload []byte) Status {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	switch {
-	case m.event < 0:
+	case m.toSwitch.event < 0:
 		return Gone
 	case m.down:
 		return Down
@@ -107,13 +88,15 @@ func (m *Memory) WriteParts(head, payload []byte) Status {
 func (m *Memory) Send(frame []byte) bool {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	if m.event < 0 || m.down || len(frame) < wire.VirtioSize || len(frame) > wire.MaxFrame || !m.toSwitch.push(frame, nil) {
+	if m.down || len(frame) < wire.VirtioSize || len(frame) > wire.MaxFrame {
 		return false
 	}
-	if m.toSwitch.n == 1 {
-		m.arm()
+	if len(m.others) > 0 {
+		if q := int(m.steer(frame)) % (len(m.others) + 1); q > 0 {
+			return m.others[q-1].inbox.add(frame)
+		}
 	}
-	return true
+	return m.toSwitch.add(frame)
 }
 
 // Receive copies the next frame from the switch, with its virtio_net_hdr, into b
@@ -144,41 +127,25 @@ func (m *Memory) SetDown(down bool) {
 func (m *Memory) FD() int {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	return m.event
+	return m.toSwitch.event
 }
 
 // Offloads implements Device.
 func (m *Memory) Offloads() Offloads { return m.offloads }
 
-// Close implements Device. Frames that the switch has not read are lost. A
-// second Close does nothing.
+// Close implements Device, for all queues of the instance. Frames that the
+// switch has not read are lost. A second Close does nothing.
 func (m *Memory) Close() error {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	if m.event < 0 {
-		return nil
+	err := m.toSwitch.close()
+	for _, q := range m.others {
+		err = errors.Join(err, q.inbox.close())
 	}
-	err := unix.Close(m.event)
-	m.event = -1
 	if err != nil {
 		return fmt.Errorf("in-memory device: close: %w", err)
 	}
 	return nil
-}
-
-// arm makes FD readable. The caller holds mu.
-func (m *Memory) arm() {
-	binary.NativeEndian.PutUint64(m.count[:], 1)
-	if _, err := unix.Write(m.event, m.count[:]); err != nil {
-		panic(fmt.Sprintf("unreachable: an eventfd takes 1 while it is 0: %v", err))
-	}
-}
-
-// disarm makes FD not readable. The caller holds mu.
-func (m *Memory) disarm() {
-	if _, err := unix.Read(m.event, m.count[:]); err != nil {
-		panic(fmt.Sprintf("unreachable: an armed eventfd gives its count: %v", err))
-	}
 }
 
 // take reports whether o lists the kind of frame b, which starts with a whole

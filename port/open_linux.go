@@ -40,7 +40,7 @@ const (
 
 // OpenTAP creates the TAP interface name in the network namespace of the calling
 // thread, which the caller has locked, and returns one TAP for each of its 1 to
-// 255 queues. The interface is down and has a random address: MAC, MTU, queue
+// 255 queues, in the order in which Steer numbers them. The interface is down and has a random address: MAC, MTU, queue
 // length and state are the caller's. It vanishes with its last queue, and keeps
 // its network namespace alive until then, even if that loses its name.
 //
@@ -70,17 +70,23 @@ func OpenTAP(name string, queues int) (_ []*TAP, err error) {
 			}
 		}
 	}()
-	for range queues {
+	for i := range queues {
 		t, err := attach(name)
 		if err != nil {
-			unix.Close(boot)
-			return nil, fmt.Errorf("tap %s: queue %d: %w", name, len(taps), advise(err))
+			if i == 0 {
+				unix.Close(boot)
+			}
+			return nil, fmt.Errorf("tap %s: queue %d: %w", name, i, advise(err))
 		}
 		taps = append(taps, t)
-	}
-
-	if err := dismiss(boot, name); err != nil {
-		return nil, fmt.Errorf("tap %s: bootstrap descriptor: %w", name, err)
+		if i > 0 {
+			continue
+		}
+		// At once, because the driver gives the number of a queue that goes to the
+		// one that came last.
+		if err := dismiss(boot, name); err != nil {
+			return nil, fmt.Errorf("tap %s: bootstrap descriptor: %w", name, err)
+		}
 	}
 	offloads, err := negotiate(taps[0].FD())
 	if err != nil {
@@ -91,6 +97,11 @@ func OpenTAP(name string, queues int) (_ []*TAP, err error) {
 			return nil, fmt.Errorf("tap %s: queue %d: %w", name, i, err)
 		}
 		t.offloads = offloads
+	}
+	if queues > 1 {
+		if err := steer(taps[0].FD()); err != nil {
+			return nil, fmt.Errorf("tap %s: %w", name, advise(err))
+		}
 	}
 	return taps, nil
 }

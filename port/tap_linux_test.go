@@ -212,36 +212,10 @@ func TestTAPBootstrapQueueTakesNoFlow(t *testing.T) {
 	}
 }
 
-// Every frame comes out of one of the two queues: the descriptor that created
-// the interface is no third one that swallows flows.
-func TestTAPQueuesShareAllFlows(t *testing.T) {
+func TestTAPWritesOnEveryQueue(t *testing.T) {
 	isolate(t)
 	taps := openUp(t, "vst-port-0", 2)
 	vm := newInstance(t, "vst-port-0")
-	sendFlows(t, vm)
-	b := make([]byte, wire.MaxFrame)
-	seen := map[uint16]int{} // source port -> queue
-	var perQueue [2]int
-	for q, tap := range taps {
-		for {
-			n, s := tap.Read(b)
-			if s == Empty {
-				break
-			}
-			if s != OK {
-				t.Fatalf("queue %d: %v", q, s)
-			}
-			source := binary.BigEndian.Uint16(b[wire.VirtioSize+34 : n])
-			if _, twice := seen[source]; twice {
-				t.Errorf("flow %d came twice", source)
-			}
-			seen[source] = q
-			perQueue[q]++
-		}
-	}
-	if len(seen) != flows || perQueue[0] == 0 || perQueue[1] == 0 {
-		t.Errorf("%d of %d flows arrived, %v by queue: want all, and some on each", len(seen), flows, perQueue)
-	}
 	for q, tap := range taps {
 		want := experimental(100, byte(q))
 		if s := tap.Write(want); s != OK {
