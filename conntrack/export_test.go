@@ -2,9 +2,7 @@ package conntrack
 
 import (
 	"fmt"
-	"unsafe"
-
-	"golang.org/x/sys/unix"
+	"os"
 
 	"vswitch/internal/wire"
 )
@@ -17,17 +15,21 @@ const (
 
 // An Image is all that a Tracker knows of one connection, where it is kept
 // aside. Images of equal connections are equal. The zero Image is no connection.
-type Image struct{ record record }
+type Image struct {
+	record record
+	ends   ends
+}
 
 // Image returns what is known of the flow t at an interface, idled out or not.
 func (t *Tracker) Image(eni uint32, tuple wire.FiveTuple) Image {
 	k, _ := keyOf(eni, &tuple)
-	r := t.records[t.lookup(&k)]
+	slot := t.lookup(&k)
+	r := t.records[slot]
 	if r.state == stateFree {
 		return Image{}
 	}
 	r.chain, r.prev, r.next, r.place, r.version = 0, 0, 0, 0, 0
-	return Image{r}
+	return Image{r, t.ends[slot]}
 }
 
 // State returns the state of the connection, "free" for none.
@@ -62,7 +64,7 @@ func (t *Tracker) Check() error {
 				return err
 			}
 			r := &t.records[slot]
-			k := r.key()
+			k := t.key(slot)
 			if r.state == stateFree || r.version == 0 || r.version == noVersion || t.hash(&k) != &t.buckets[i] || keys[k] {
 				return fmt.Errorf("slot %d: free, a double, or in the wrong chain: %+v", slot, *r)
 			}
@@ -134,15 +136,12 @@ func (t *Tracker) checkWheel(eni uint32) (count int, err error) {
 
 // Pages returns how many pages of the table are in memory.
 func (t *Tracker) Pages() (n int) {
-	for _, m := range t.mapped {
-		resident := make([]byte, (len(m)+unix.Getpagesize()-1)/unix.Getpagesize())
-		_, _, errno := unix.Syscall(unix.SYS_MINCORE, uintptr(unsafe.Pointer(&m[0])), uintptr(len(m)), uintptr(unsafe.Pointer(&resident[0])))
-		if errno != 0 {
-			panic(errno)
+	for _, m := range t.memory {
+		resident, err := m.Resident()
+		if err != nil {
+			panic(err)
 		}
-		for _, r := range resident {
-			n += int(r & 1)
-		}
+		n += resident / os.Getpagesize()
 	}
 	return n
 }

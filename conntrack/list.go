@@ -31,7 +31,7 @@ func (t *Tracker) List(eni, after uint32, out []Conn, now int64) (n int, next ui
 			return n, slot - 1
 		}
 		left := time.Duration(r.expires-ticks(now))<<tickShift - time.Duration(now&(1<<tickShift-1))
-		out[n] = Conn{Tuple: r.tuple(), State: r.state, Left: left.Truncate(time.Second)}
+		out[n] = Conn{Tuple: t.tuple(slot), State: r.state, Left: left.Truncate(time.Second)}
 		n++
 	}
 	if end < t.fresh {

@@ -9,29 +9,39 @@ import (
 	"vswitch/internal/wire"
 )
 
-// A record is one connection at one interface: fixed-size and free of pointers,
-// so that a million of them cost the garbage collector nothing and the table
-// may live in mapped memory. The two ends are in canonical order, so that both
-// directions of a flow find it by one lookup.
+// A record is one connection at one interface, without its addresses: fixed-size
+// and free of pointers, so that a million of them cost the garbage collector
+// nothing and the table may live in mapped memory. It fills one line of the
+// processor's cache, which is all that Advance touches of a connection.
 type record struct {
-	low, high         wire.Addr // the ends' addresses; (low, lowPort) < (high, highPort)
-	lowPort, highPort uint16
+	tcp               tcp    // valid iff protocol is TCP
+	version           uint32 // of the connection; 0 while the slot is free
+	expires           uint32 // the first tick at which the connection is gone
+	eni               uint32
+	lowPort, highPort uint16 // the ports of ends.low and ends.high
+	chain             uint32 // the next slot of the bucket, or of the free list
+	prev, next        uint32 // neighbours in the wheel's place
 	protocol          uint8
 	state             State
 	opened            endpoint // the end that opened the connection
 	place             uint8    // in the interface's wheel
-	eni               uint32
-	version           uint32 // of the connection; 0 while the slot is free
-	chain             uint32 // the next slot of the bucket, or of the free list
-	prev, next        uint32 // neighbours in the wheel's place
-	expires           uint32 // the first tick at which the connection is gone
-	tcp               tcp    // valid iff protocol is TCP
 }
 
-// recordSize is what a connection costs at one end, in bytes.
-const recordSize = 96
+// ends are the addresses of a connection, which only lookups need. They are in
+// canonical order, (low, lowPort) < (high, highPort), so that both directions of a
+// flow find it by one lookup. Those of a free slot mean nothing.
+type ends struct{ low, high wire.Addr }
 
-var _ [recordSize]byte = [unsafe.Sizeof(record{})]byte{}
+// A connection costs recordSize and endsSize bytes at one end, 96 in all.
+const (
+	recordSize = 64
+	endsSize   = 32
+)
+
+var (
+	_ [recordSize]byte = [unsafe.Sizeof(record{})]byte{}
+	_ [endsSize]byte   = [unsafe.Sizeof(ends{})]byte{}
+)
 
 // tickShift makes the unit of time for deadlines, the tick: 2^26 ns, 67 ms. Ticks
 // are numbered modulo 2^32, which is nine years, and compared by before: what has
@@ -58,37 +68,39 @@ const (
 // other returns the opposite end.
 func (e endpoint) other() endpoint { return e ^ 1 }
 
-// sender returns the end that sent a packet of tuple t, which is one of the
-// record's two.
-func (r *record) sender(t *wire.FiveTuple) endpoint {
-	if t.SrcPort == r.lowPort && t.Src == r.low {
+// sender returns the end that sent a packet of tuple t.
+func sender(t *wire.FiveTuple) endpoint {
+	if addrBefore(&t.Src, &t.Dst) || t.Src == t.Dst && t.SrcPort <= t.DstPort {
 		return lowEnd
 	}
 	return highEnd
 }
 
-// matches reports whether the record is the connection of k.
-func (r *record) matches(k *key) bool {
-	return r.lowPort == k.lowPort && r.highPort == k.highPort && r.eni == k.eni && r.protocol == k.protocol && r.low == k.low && r.high == k.high
+// matches reports whether a slot holds the connection of k.
+func (t *Tracker) matches(slot uint32, k *key) bool {
+	r := &t.records[slot]
+	return r.lowPort == k.lowPort && r.highPort == k.highPort && r.eni == k.eni && r.protocol == k.protocol && t.ends[slot] == k.ends
 }
 
-// key returns what the connection is found by.
-func (r *record) key() key {
-	return key{r.low, r.high, r.lowPort, r.highPort, r.protocol, r.eni}
+// key returns what the connection in slot is found by.
+func (t *Tracker) key(slot uint32) key {
+	r := &t.records[slot]
+	return key{t.ends[slot], r.lowPort, r.highPort, r.protocol, r.eni}
 }
 
-// tuple returns the flow as its opener sees it.
-func (r *record) tuple() wire.FiveTuple {
-	t := wire.FiveTuple{Src: r.low, Dst: r.high, SrcPort: r.lowPort, DstPort: r.highPort, Protocol: r.protocol}
+// tuple returns the flow in slot as its opener sees it.
+func (t *Tracker) tuple(slot uint32) wire.FiveTuple {
+	r, e := &t.records[slot], &t.ends[slot]
+	flow := wire.FiveTuple{Src: e.low, Dst: e.high, SrcPort: r.lowPort, DstPort: r.highPort, Protocol: r.protocol}
 	if r.opened == highEnd {
-		return t.Reverse()
+		return flow.Reverse()
 	}
-	return t
+	return flow
 }
 
 // A key is what a connection is found by.
 type key struct {
-	low, high         wire.Addr
+	ends
 	lowPort, highPort uint16
 	protocol          uint8
 	eni               uint32
@@ -96,10 +108,10 @@ type key struct {
 
 // keyOf returns the key of a packet's connection, and which end sent the packet.
 func keyOf(eni uint32, t *wire.FiveTuple) (key, endpoint) {
-	if before := addrBefore(&t.Src, &t.Dst); before || t.Src == t.Dst && t.SrcPort <= t.DstPort {
-		return key{t.Src, t.Dst, t.SrcPort, t.DstPort, t.Protocol, eni}, lowEnd
+	if sender(t) == lowEnd {
+		return key{ends{t.Src, t.Dst}, t.SrcPort, t.DstPort, t.Protocol, eni}, lowEnd
 	}
-	return key{t.Dst, t.Src, t.DstPort, t.SrcPort, t.Protocol, eni}, highEnd
+	return key{ends{t.Dst, t.Src}, t.DstPort, t.SrcPort, t.Protocol, eni}, highEnd
 }
 
 // addrBefore reports whether a is a lower address than b.

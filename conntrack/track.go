@@ -98,7 +98,7 @@ func (t *Tracker) Advance(ref Ref, f *wire.Frame, now int64) bool {
 	if r.version != ref.Version || r.gone(now) {
 		return false
 	}
-	from := r.sender(&f.Tuple)
+	from := sender(&f.Tuple)
 	if !r.isTCP() {
 		t.touch(ref.Slot, r.exchange(from), now)
 		return true

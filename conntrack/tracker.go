@@ -1,13 +1,13 @@
 package conntrack
 
 import (
+	"errors"
 	"fmt"
 	"math/bits"
 	"math/rand/v2"
 	"unsafe"
 
-	"golang.org/x/sys/unix"
-
+	"vswitch/internal/mapped"
 	"vswitch/internal/policy"
 	"vswitch/internal/wire"
 )
@@ -17,11 +17,12 @@ import (
 // the capacity it was made with, outside the garbage collector's sight, costs
 // nothing until it is used, and is given back when the last connection ends.
 type Tracker struct {
-	records    []record // slot 0 is never used, so that slot 0 means none
-	buckets    []uint32 // first slot of each chain
-	mapped     [2][]byte
-	free       uint32 // head of the list of used and freed slots
-	fresh      uint32 // slots from here on were never used
+	records    []record         // slot 0 is never used, so that slot 0 means none
+	ends       []ends           // by slot
+	buckets    []uint32         // first slot of each chain
+	memory     [3]mapped.Memory // where the three lie
+	free       uint32           // head of the list of used and freed slots
+	fresh      uint32           // slots from here on were never used
 	live       int
 	version    uint32    // of the connection inserted last
 	seed       [2]uint64 // random: nobody can aim at one chain
@@ -58,19 +59,22 @@ func New(capacity int) (*Tracker, error) {
 	}
 	t := &Tracker{seed: [2]uint64{rand.Uint64() | 1, rand.Uint64() | 1}}
 	buckets := 1 << bits.Len(uint(capacity-1))
-	sizes := [2]int{(capacity + 1) * recordSize, buckets * 4}
+	sizes := [3]int{(capacity + 1) * recordSize, (capacity + 1) * endsSize, buckets * 4}
 	for i, size := range sizes {
-		m, err := unix.Mmap(-1, 0, size, unix.PROT_READ|unix.PROT_WRITE, unix.MAP_PRIVATE|unix.MAP_ANONYMOUS|unix.MAP_NORESERVE)
+		m, err := mapped.Map(size)
 		if err != nil {
 			_ = t.Close()
-			return nil, fmt.Errorf("%d bytes for %d connections: %w", size, capacity, err)
+			return nil, fmt.Errorf("%d connections: %w", capacity, err)
 		}
-		t.mapped[i] = m
+		t.memory[i] = m
 	}
-	// Mapped memory is page-aligned and zero, which is what records and buckets
-	// start as; Go has no other way to lay a typed slice over it.
-	t.records = unsafe.Slice((*record)(unsafe.Pointer(&t.mapped[0][0])), capacity+1)
-	t.buckets = unsafe.Slice((*uint32)(unsafe.Pointer(&t.mapped[1][0])), buckets)
+	t.records = mapped.Slice[record](t.memory[0])
+	t.ends = mapped.Slice[ends](t.memory[1])
+	t.buckets = mapped.Slice[uint32](t.memory[2])
+	// Slots are used in their order, so that behind the first huge page, which few
+	// connections would leave empty, memory fills densely.
+	t.memory[0].Huge(mapped.Page)
+	t.memory[1].Huge(mapped.Page)
 	t.clear()
 	return t, nil
 }
@@ -81,28 +85,24 @@ func (t *Tracker) clear() {
 	t.records[0].version = noVersion
 }
 
-// trim gives the memory of a Tracker without connections back. That it may fail
-// does not matter: nothing is read from a slot before it is written.
+// trim gives the memory of a Tracker without connections back.
 func (t *Tracker) trim() {
-	for _, m := range t.mapped {
-		_ = unix.Madvise(m, unix.MADV_DONTNEED)
+	for _, m := range t.memory {
+		m.Clear()
 	}
 	t.clear()
 }
 
 // Close gives the memory back. The Tracker must not be used after it.
 func (t *Tracker) Close() error {
-	t.records, t.buckets = nil, nil
-	for i, m := range t.mapped {
-		if m == nil {
-			continue
-		}
-		t.mapped[i] = nil
-		if err := unix.Munmap(m); err != nil {
-			return fmt.Errorf("connection table: %w", err)
+	t.records, t.ends, t.buckets = nil, nil, nil
+	var errs []error
+	for i := range t.memory {
+		if err := t.memory[i].Unmap(); err != nil {
+			errs = append(errs, fmt.Errorf("connection table: %w", err))
 		}
 	}
-	return nil
+	return errors.Join(errs...)
 }
 
 // Capacity returns how many connections fit in all: none after Close.
@@ -180,7 +180,7 @@ func (t *Tracker) hash(k *key) *uint32 {
 // lookup returns the slot of a connection, whether it has idled out or not, or 0.
 func (t *Tracker) lookup(k *key) uint32 {
 	for slot := *t.hash(k); slot != 0; slot = t.records[slot].chain {
-		if t.records[slot].matches(k) {
+		if t.matches(slot, k) {
 			return slot
 		}
 	}
@@ -213,7 +213,7 @@ func (t *Tracker) take() uint32 {
 // release frees the connection in slot.
 func (t *Tracker) release(slot uint32) {
 	r := &t.records[slot]
-	k := r.key()
+	k := t.key(slot)
 	at := t.hash(&k)
 	for *at != slot {
 		at = &t.records[*at].chain
@@ -256,9 +256,10 @@ func (t *Tracker) Insert(eni uint32, f *wire.Frame, now int64) (Ref, bool) {
 	r := &t.records[slot]
 	bucket := t.hash(&k)
 	*r = record{
-		low: k.low, high: k.high, lowPort: k.lowPort, highPort: k.highPort, protocol: k.protocol, eni: eni,
+		lowPort: k.lowPort, highPort: k.highPort, protocol: k.protocol, eni: eni,
 		version: t.version, chain: *bucket, opened: from,
 	}
+	t.ends[slot] = k.ends
 	*bucket = slot
 	switch {
 	case r.isTCP():

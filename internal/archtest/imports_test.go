@@ -15,7 +15,7 @@ import (
 // and port/porttest) and stands half a layer above x.
 var layers = [][]string{
 	{"internal/policy"},
-	{"internal/wire", "internal/classify"},
+	{"internal/wire", "internal/classify", "internal/mapped"},
 	{"conntrack", "filter", "nacl", "port"},
 	{"switch"},
 	{"internal/account", "internal/api", "internal/config", "internal/lab"},
