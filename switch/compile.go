@@ -6,7 +6,6 @@ import (
 	"vswitch/conntrack"
 	"vswitch/filter"
 	"vswitch/internal/wire"
-	"vswitch/nacl"
 	"vswitch/port"
 )
 
@@ -30,18 +29,18 @@ func compile(c Config, prev *plane, devices map[string]port.Device) *plane {
 		local = append(local, c.VPC.CIDR6)
 	}
 	if prev != nil {
-		p.generation = prev.generation + 1
+		p.generation = max(prev.generation+1, 1)
 	}
 	// The resolver's address is the base of the primary block plus two (SEM 5.1).
 	p.services[wire.AddrFrom(c.VPC.CIDR.Addr().Next().Next())] = true
 
-	acls := compileACLs(&c)
+	p.acls = compileACLs(&c, prev)
 	tables := make(map[string]*routeTable, len(c.RouteTables))
 	for i := range c.RouteTables {
 		tables[c.RouteTables[i].Name] = compileRoutes(&c.RouteTables[i], local)
 	}
 	for i := range c.Subnets {
-		s := newSubnet(&c.Subnets[i], acls)
+		s := newSubnet(&c.Subnets[i], p.acls)
 		s.routes = tables[c.Subnets[i].RouteTable]
 		p.subnets[s.name] = s
 		p.routers[s.router] = true
@@ -49,8 +48,9 @@ func compile(c Config, prev *plane, devices map[string]port.Device) *plane {
 			p.routers[wire.AddrFrom(s.cidr6.Addr().Next())] = true
 		}
 	}
-	groups := compileGroups(&c)
+	p.compileGroups(prev)
 	p.rules = ruleNames(&c)
+	everywhere := p.topologyDiffers(prev)
 	p.enis = make([]*eni, 1, len(c.Instances)+1)
 	if prev != nil {
 		p.enis = make([]*eni, len(prev.enis), len(prev.enis)+len(c.Instances))
@@ -58,10 +58,13 @@ func compile(c Config, prev *plane, devices map[string]port.Device) *plane {
 	free := newHandles(prev)
 	for i := range c.Instances {
 		inst := &c.Instances[i]
-		e := newENI(&c, inst, p.subnets[inst.Subnet], groups)
-		e.handle = free.handle(inst.Name)
-		if prev != nil && prev.byName[e.name] != nil {
-			e.device = prev.byName[e.name].device
+		e := newENI(&c, inst, p.subnets[inst.Subnet], p.groups)
+		e.handle, e.since = free.handle(inst.Name), p.generation
+		if old := prev.eni(e.name); old != nil {
+			e.device = old.device
+			if !everywhere && e.judgedAs(old) {
+				e.since = old.since
+			}
 		}
 		if d, ok := devices[e.name]; ok {
 			e.device = d
@@ -92,7 +95,7 @@ func compile(c Config, prev *plane, devices map[string]port.Device) *plane {
 }
 
 // newSubnet compiles a subnet; its neighbours are added with the instances.
-func newSubnet(s *Subnet, acls map[string]*nacl.Table) *subnet {
+func newSubnet(s *Subnet, acls map[string]*compiledACL) *subnet {
 	router := s.CIDR.Addr().Next()
 	return &subnet{
 		name:       s.Name,
@@ -100,7 +103,7 @@ func newSubnet(s *Subnet, acls map[string]*nacl.Table) *subnet {
 		cidr6:      s.CIDR6,
 		router:     wire.AddrFrom(router),
 		broadcast:  wire.AddrFrom(lastAddress(s.CIDR)),
-		acl:        acls[s.NetworkACL],
+		acl:        acls[s.NetworkACL].table,
 		aclName:    s.NetworkACL,
 		neighbours: make(map[wire.MAC]*eni),
 		linkLocal:  make(map[wire.Addr]*eni),
@@ -131,7 +134,7 @@ func lastAddress(p netip.Prefix) netip.Addr {
 }
 
 // newENI compiles an instance's interface, without handle and device.
-func newENI(c *Config, inst *Instance, s *subnet, groups map[string]compiledGroup) *eni {
+func newENI(c *Config, inst *Instance, s *subnet, groups map[string]*compiledGroup) *eni {
 	e := &eni{
 		name:         inst.Name,
 		iface:        c.Interface(inst.Name),
@@ -149,12 +152,11 @@ func newENI(c *Config, inst *Instance, s *subnet, groups map[string]compiledGrou
 		e.addresses = append(e.addresses, wire.LinkLocal(e.mac))
 	}
 	e.address = e.addresses[0]
-	compiled := make([]*filter.Group, 0, len(inst.SecurityGroups))
 	for _, name := range inst.SecurityGroups {
-		compiled = append(compiled, groups[name].group)
+		e.members = append(e.members, groups[name].group)
 		e.groups = append(e.groups, groups[name].id)
 	}
-	e.policy = filter.NewPolicy(compiled...)
+	e.policy = filter.NewPolicy(e.members...)
 	return e
 }
 
@@ -178,98 +180,6 @@ func limits(c *Config, inst *Instance) conntrack.Limits {
 		l.UDPStream = t
 	}
 	return l
-}
-
-// compileACLs compiles every network ACL, by name.
-func compileACLs(c *Config) map[string]*nacl.Table {
-	tables := make(map[string]*nacl.Table, len(c.NetworkACLs))
-	for i := range c.NetworkACLs {
-		a := &c.NetworkACLs[i]
-		tables[a.Name] = nacl.Compile(aclEntries(a.Ingress), aclEntries(a.Egress))
-	}
-	return tables
-}
-
-func aclEntries(entries []NetworkACLEntry) []nacl.Entry {
-	out := make([]nacl.Entry, len(entries))
-	for i, e := range entries {
-		out[i] = nacl.Entry{Number: e.Number, Action: e.Action, Service: e.Service, Prefix: e.CIDR}
-	}
-	return out
-}
-
-// A compiledGroup is a security group and the handle by which rules refer to it.
-type compiledGroup struct {
-	id    filter.GroupID
-	group *filter.Group
-}
-
-// compileGroups compiles every security group once; the instances share them.
-func compileGroups(c *Config) map[string]compiledGroup {
-	ids := make(map[string]filter.GroupID, len(c.SecurityGroups))
-	for i := range c.SecurityGroups {
-		ids[c.SecurityGroups[i].Name] = filter.GroupID(i + 1)
-	}
-	groups := make(map[string]compiledGroup, len(c.SecurityGroups))
-	for i := range c.SecurityGroups {
-		g := &c.SecurityGroups[i]
-		groups[g.Name] = compiledGroup{ids[g.Name], filter.CompileGroup(groupRules(c, g.Ingress, ids), groupRules(c, g.Egress, ids))}
-	}
-	return groups
-}
-
-// groupRules resolves the peers of rules to blocks and group handles.
-func groupRules(c *Config, rules []SecurityGroupRule, ids map[string]filter.GroupID) []filter.Rule {
-	out := make([]filter.Rule, len(rules))
-	for i := range rules {
-		r := &rules[i]
-		out[i] = filter.Rule{ID: r.ID, Service: r.Service}
-		switch r.Peer.Kind {
-		case PeerSecurityGroup:
-			out[i].Group = ids[r.Peer.Name]
-		default:
-			out[i].Prefixes = peerPrefixes(c, r.Peer)
-			// Only the any-address block itself makes a rule open, not a prefix list
-			// that contains it (SEM 2.2 row l).
-			out[i].Open = r.Peer.Kind == PeerInternet || r.Peer.Kind == PeerCIDR && r.Peer.Prefix.Bits() == 0
-		}
-	}
-	return out
-}
-
-// Any-address blocks.
-var (
-	any4 = netip.PrefixFrom(netip.IPv4Unspecified(), 0)
-	any6 = netip.PrefixFrom(netip.IPv6Unspecified(), 0)
-)
-
-// peerPrefixes returns the blocks that a peer other than a group stands for.
-func peerPrefixes(c *Config, p Peer) []netip.Prefix {
-	switch p.Kind {
-	case PeerCIDR:
-		return []netip.Prefix{p.Prefix}
-	case PeerInternet:
-		return []netip.Prefix{any4, any6}
-	case PeerPrefixList:
-		for i := range c.PrefixLists {
-			if c.PrefixLists[i].Name == p.Name {
-				return c.PrefixLists[i].CIDRs
-			}
-		}
-	case PeerSubnet:
-		s := c.Subnet(p.Name)
-		if !s.CIDR6.IsValid() {
-			return []netip.Prefix{s.CIDR}
-		}
-		return []netip.Prefix{s.CIDR, s.CIDR6}
-	case PeerInstance:
-		var hosts []netip.Prefix
-		for _, a := range c.Interface(p.Name).Addresses {
-			hosts = append(hosts, netip.PrefixFrom(a, a.BitLen()))
-		}
-		return hosts
-	}
-	panic("unreachable: Complete refuses a peer that names nothing")
 }
 
 // ruleNames indexes the words and lines of all security-group rules for traces.

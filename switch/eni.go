@@ -17,6 +17,7 @@ import (
 // outlives a plane (connections, counters) the worker keeps under handle.
 type eni struct {
 	handle uint32 // names the interface from its first plane to its last; from 1
+	since  uint32 // generation of the first plane that judges its frames as this one does
 	name   string // the instance's
 	iface  Interface
 
@@ -25,7 +26,8 @@ type eni struct {
 	addresses []wire.Addr // all, the primary one first, the link-local one last if the subnet has IPv6
 	subnet    *subnet
 	groups    []filter.GroupID
-	policy    *filter.Policy
+	members   []*filter.Group // what the groups say
+	policy    *filter.Policy  // of members
 	limits    conntrack.Limits
 
 	// checkAddress is AWS's source/dest check: the interface sends only from, and

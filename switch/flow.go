@@ -2,96 +2,220 @@ package vswitch
 
 import (
 	"encoding/binary"
+	"errors"
+	"fmt"
 	"math/bits"
 	"math/rand/v2"
+	"unsafe"
 
 	"vswitch/conntrack"
+	"vswitch/internal/mapped"
 	"vswitch/internal/wire"
 )
-
-// A flowKey holds every field of a frame that decide reads, and so names all
-// frames that get the same verdict as long as the plane and the connections are
-// the same.
-type flowKey struct {
-	tuple wire.FiveTuple
-	in    uint32   // handle of the sender's interface
-	dst   wire.MAC // the router's or a neighbour's: it decides whether the frame is routed
-}
 
 // refs are the connections of a flow: at the sender's interface and at the
 // receiver's. A zero Ref means that the flow is untracked there.
 type refs struct{ egress, ingress conntrack.Ref }
 
-// A flowEntry is one allowed flow in one direction. It holds no pointers, so
-// that the garbage collector never looks at the cache.
+// A flowEntry is one allowed flow in one direction. It names all frames that get
+// the same verdict, as long as its two interfaces and its connections are those
+// it was made with: it holds every field of a frame that decide reads. It fills
+// one line of the processor's cache, and holds no pointers.
 type flowEntry struct {
-	key        flowKey
-	generation uint32 // of the plane that judged it; 0 means the entry is empty
-	out        uint32 // handle of the receiver's interface
-	refs       refs
+	src, dst         wire.Addr
+	srcPort, dstPort uint16
+	from             origin
+	refs             refs
+	made             uint32 // the generation of the plane that judged it; 0 means the entry is empty
+	out              uint32 // handle of the receiver's interface, above the bit warm
+}
+
+var _ [64]byte = [unsafe.Sizeof(flowEntry{})]byte{}
+
+// warm is set in flowEntry.out once the flow has come back after its first frame.
+const warm = 1
+
+// An origin is what a flow has besides its addresses and ports: the protocol in
+// the low eight bits, whether its frames are sent to the router's MAC, and the
+// handle of the sender's interface. Handles have 23 bits: the five IPv4 blocks of
+// a VPC have not even addresses for so many instances.
+type origin uint32
+
+const (
+	routedBit   = 1 << 8
+	handleShift = 9
+)
+
+// originOf returns the origin of a frame that in sent. Of frames that are not
+// routed, it is the receiver's MAC that an entry's must equal.
+func originOf(in *eni, f *wire.Frame) origin {
+	o := origin(in.handle<<handleShift) | origin(f.Tuple.Protocol)
+	if f.Dst == in.subnet.routerMAC {
+		o |= routedBit
+	}
+	return o
 }
 
 // A flowCache remembers allowed flows. It is only ever a cache: connections and
-// rules are elsewhere, so that emptying it, or having none, changes no verdict.
-// A worker owns it; it is bounded and evicts when its neighbourhood is full.
-// The zero flowCache holds nothing.
+// rules are elsewhere, so that emptying it, or having none, changes no verdict. A
+// worker owns it. The zero flowCache holds nothing.
+//
+// An entry lives in one of flowWays neighbouring places. Where all are taken, a
+// new flow pushes out one that has not come back since it was stored; where all
+// have, one of them loses that protection, and the new flow is not stored. So what
+// passes once, as a port scan does, leaves those alone that are in use.
+//
+// It starts small and grows while flows that it pushed out come back (flow_grow.go).
 type flowCache struct {
-	entries []flowEntry // a power of two, or none
-	seed    [2]uint64   // random, so that nobody can aim at one place
+	entries []flowEntry   // a power of two, or none
+	memory  mapped.Memory // where they lie
+	seed    [2]uint64     // random, so that nobody can aim at one place
+	held    int           // entries that are not empty
 	hits    uint64
 	misses  uint64
+	growth
 }
 
 // flowWays is how many places an entry may be in: its own and those behind it.
 const flowWays = 4
 
-// newFlowCache returns a cache of at least n entries; none for n = 0.
-func newFlowCache(n int) flowCache {
+// newFlowCache returns a cache that grows to at most n entries, rounded up to a
+// power of two; none for n = 0.
+func newFlowCache(n int) (flowCache, error) {
 	c := flowCache{seed: [2]uint64{rand.Uint64() | 1, rand.Uint64() | 1}}
-	if n > 0 {
-		c.entries = make([]flowEntry, 1<<bits.Len(uint(max(n, flowWays)-1)))
+	if n <= 0 {
+		return c, nil
 	}
-	return c
+	c.limit = 1 << bits.Len(uint(max(n, flowWays)-1))
+	size := min(c.limit, flowsAtFirst)
+	m, err := mapped.Map(size * int(unsafe.Sizeof(flowEntry{})))
+	if err != nil {
+		return flowCache{}, fmt.Errorf("flow cache: %w", err)
+	}
+	c.use(m)
+	return c, nil
 }
 
-// lookup returns the entry of key that the plane of that generation made, or nil.
-func (c *flowCache) lookup(key *flowKey, generation uint32) *flowEntry {
-	if len(c.entries) == 0 {
-		return nil
-	}
-	at := c.hash(&key.tuple)
-	mask := uint64(len(c.entries) - 1)
-	for i := uint64(0); i < flowWays; i++ {
-		e := &c.entries[(at+i)&mask]
-		if e.generation == generation && e.key == *key {
+// use makes m, which is zero, the place of the entries.
+func (c *flowCache) use(m mapped.Memory) {
+	c.memory, c.entries, c.held = m, mapped.Slice[flowEntry](m), 0
+}
+
+// empty forgets all flows.
+func (c *flowCache) empty() {
+	c.memory.Clear()
+	c.held = 0
+}
+
+// close gives the memory back. The cache must not be used after it.
+func (c *flowCache) close() error {
+	c.entries = nil
+	return errors.Join(c.memory.Unmap(), c.next.Unmap(), c.lost.Unmap())
+}
+
+// remembered returns the interface that a frame goes to whose flow the cache
+// knows, and lets the connections of the flow take the frame. It returns nil if
+// the frame must be judged.
+func (w *worker) remembered(in *eni, f *wire.Frame) *eni {
+	c := &w.cache
+	if e := c.lookup(&f.Tuple, originOf(in, f)); e != nil {
+		if out := w.plane.judgedLike(e, in); out != nil && (e.from&routedBit != 0 || f.Dst == out.mac) && w.advance(e, f) {
+			if e.out&warm == 0 {
+				e.out |= warm
+			}
 			c.hits++
-			return e
+			return out
 		}
 	}
 	c.misses++
 	return nil
 }
 
-// store remembers a flow: in its old place, in an unused one, or in that of
-// another flow, chosen by the hash.
-func (c *flowCache) store(key *flowKey, generation, out uint32, r refs) {
+// judgedLike returns the receiver of a flow that in sends, or nil if the flow
+// might be judged differently now than when e was made.
+func (p *plane) judgedLike(e *flowEntry, in *eni) *eni {
+	out := p.enis[e.out>>1]
+	if out == nil || e.made < in.since || e.made < out.since {
+		return nil
+	}
+	return out
+}
+
+// lookup returns the entry of a flow, of whatever generation, or nil.
+func (c *flowCache) lookup(t *wire.FiveTuple, from origin) *flowEntry {
+	if len(c.entries) == 0 {
+		return nil
+	}
+	at, mask := c.hash(&t.Src, &t.Dst, t.SrcPort, t.DstPort, t.Protocol), uint64(len(c.entries)-1)
+	for i := uint64(0); i < flowWays; i++ {
+		if e := &c.entries[(at+i)&mask]; e.holds(t, from) {
+			return e
+		}
+	}
+	return nil
+}
+
+// holds reports whether e is the entry of a flow; no flow's origin is zero, as
+// that of an empty entry.
+func (e *flowEntry) holds(t *wire.FiveTuple, from origin) bool {
+	return e.srcPort == t.SrcPort && e.dstPort == t.DstPort && e.from == from && e.src == t.Src && e.dst == t.Dst
+}
+
+// remember stores the flow of a frame that p has judged: it goes from in to out.
+func (c *flowCache) remember(p *plane, in, out *eni, f *wire.Frame, r refs) {
 	if len(c.entries) == 0 {
 		return
 	}
-	at := c.hash(&key.tuple)
+	t, from := &f.Tuple, originOf(in, f)
+	at := c.hash(&t.Src, &t.Dst, t.SrcPort, t.DstPort, t.Protocol)
+	place, state := c.place(p, at, t, from)
+	if place == nil {
+		return
+	}
+	*place = flowEntry{
+		src: t.Src, dst: t.Dst, srcPort: t.SrcPort, dstPort: t.DstPort, from: from,
+		refs: r, made: p.generation, out: out.handle<<1 | state,
+	}
+}
+
+// place returns where to store a flow, and whether it is warm: its old place, one
+// whose entry has become worthless, or that of a flow which has not come back. It
+// returns nil if it finds none of them.
+func (c *flowCache) place(p *plane, at uint64, t *wire.FiveTuple, from origin) (place *flowEntry, state uint32) {
 	mask := uint64(len(c.entries) - 1)
-	place := &c.entries[(at+at>>60%flowWays)&mask]
-	for i := flowWays - 1; i >= 0; i-- {
-		e := &c.entries[(at+uint64(i))&mask]
-		if e.key == *key {
-			place = e
-			break
-		}
-		if e.generation != generation {
-			place = e
+	var worthless, cold *flowEntry
+	for i := uint64(0); i < flowWays; i++ {
+		e := &c.entries[(at+i)&mask]
+		switch {
+		case e.holds(t, from):
+			return e, warm
+		case worthless != nil:
+		case e.made == 0, !p.current(e):
+			worthless = e
+		case cold == nil && e.out&warm == 0:
+			cold = e
 		}
 	}
-	*place = flowEntry{key: *key, generation: generation, out: out, refs: r}
+	state = c.returned(at)
+	switch {
+	case worthless != nil:
+		if worthless.made == 0 {
+			c.held++
+		}
+		return worthless, state
+	case cold != nil:
+		c.lose(c.hash(&cold.src, &cold.dst, cold.srcPort, cold.dstPort, uint8(cold.from)))
+		return cold, state
+	}
+	c.entries[(at+at>>62)&mask].out &^= warm
+	return nil, 0
+}
+
+// current reports whether the flow of an entry, which is not empty, would still be
+// judged as it was.
+func (p *plane) current(e *flowEntry) bool {
+	in := p.enis[e.from>>handleShift]
+	return in != nil && p.judgedLike(e, in) != nil
 }
 
 // forget removes the flow of a tuple in both directions, whoever sends it. It must
@@ -103,22 +227,24 @@ func (c *flowCache) forget(t wire.FiveTuple) {
 	}
 	mask := uint64(len(c.entries) - 1)
 	for range 2 {
-		at := c.hash(&t)
+		at := c.hash(&t.Src, &t.Dst, t.SrcPort, t.DstPort, t.Protocol)
 		for i := uint64(0); i < flowWays; i++ {
-			if e := &c.entries[(at+i)&mask]; e.key.tuple == t {
-				e.generation = 0
+			e := &c.entries[(at+i)&mask]
+			if e.made != 0 && e.holds(&t, e.from) && uint8(e.from) == t.Protocol {
+				*e = flowEntry{}
+				c.held--
 			}
 		}
 		t = t.Reverse()
 	}
 }
 
-// hash mixes the words of a tuple with the seed. The rest of a key is left out, so
-// that forget finds the flow without it.
-func (c *flowCache) hash(t *wire.FiveTuple) uint64 {
-	src := binary.LittleEndian.Uint64(t.Src[:8]) ^ bits.RotateLeft64(binary.LittleEndian.Uint64(t.Src[8:]), 17)
-	dst := binary.LittleEndian.Uint64(t.Dst[:8]) ^ bits.RotateLeft64(binary.LittleEndian.Uint64(t.Dst[8:]), 31)
-	rest := uint64(t.SrcPort)<<48 | uint64(t.DstPort)<<32 | uint64(t.Protocol)<<24
+// hash mixes the words of a tuple with the seed. The origin is left out, so that
+// forget finds the flow without it.
+func (c *flowCache) hash(a, b *wire.Addr, aPort, bPort uint16, protocol uint8) uint64 {
+	src := binary.LittleEndian.Uint64(a[:8]) ^ bits.RotateLeft64(binary.LittleEndian.Uint64(a[8:]), 17)
+	dst := binary.LittleEndian.Uint64(b[:8]) ^ bits.RotateLeft64(binary.LittleEndian.Uint64(b[8:]), 31)
+	rest := uint64(aPort)<<48 | uint64(bPort)<<32 | uint64(protocol)<<24
 	hi, lo := bits.Mul64(src^c.seed[0], dst^c.seed[1])
 	hi, lo = bits.Mul64(hi^lo^rest, c.seed[0])
 	hi, lo = bits.Mul64(hi^lo, c.seed[1]) // or ports in step would fall in step, for some seeds

@@ -11,9 +11,9 @@ package vswitch
 //     always.
 //  4. ARP and neighbour discovery are answered by the VPC (responder.go). Nothing
 //     is ever flooded.
-//  5. flow cache: one exact-match lookup (flow.go). A hit must be of the current
-//     plane, and both of its connections must live and take the segment. A TCP
-//     SYN, ICMP and fragments never ask it.
+//  5. flow cache: one exact-match lookup (flow.go). A hit must be made since its
+//     two interfaces changed last, and both of its connections must live and take
+//     the segment. A TCP SYN, ICMP and fragments never ask it.
 //  6. decide, on a miss (decide.go): the platform's own addresses, then the
 //     checks in AWS's order, in two halves with a hop between them. Fragments
 //     are held until their datagram is complete, and then judged once.
@@ -38,9 +38,15 @@ const (
 
 // burst takes frames in from one port and returns how many there were. A panic
 // ends the burst and costs the frame that caused it, no more (contain).
+//
+// It reads and writes the devices itself. A return behind a system call is
+// mispredicted, so the calls around one are kept few; and the compiler puts a
+// device's method in the place of a call through the interface, by its profile
+// (`make pgo`), only in the function that the call is written in.
 func (w *worker) burst(in *eni) (frames int) {
 	defer w.contain(in)
 	w.now = w.clock()
+	w.cache.grow()
 	w.segments = 0
 	for bytes := 0; frames < burstFrames && bytes < burstBytes && w.segments < burstSegments; {
 		n, status := in.device.Read(w.buffer)
@@ -52,8 +58,8 @@ func (w *worker) burst(in *eni) (frames int) {
 		}
 		frames++
 		bytes += n
-		if out := w.forward(in, w.buffer[:n]); out != nil {
-			w.transmit(in, out, &w.frame)
+		if out := w.forward(in, w.buffer[:n]); out != nil && w.prepare(in, out, &w.frame) {
+			w.settle(in, w.written(out, out.device.Write(w.frame.Bytes), w.frame.Segments, len(w.frame.Bytes)))
 		}
 	}
 	return frames
@@ -61,8 +67,7 @@ func (w *worker) burst(in *eni) (frames int) {
 
 // forward parses and judges one frame, which in sent, and returns the interface
 // that it goes to; nil if it was answered, is held, or was dropped, and is counted
-// as that. It calls nobody who sends it on: a return behind a system call is
-// mispredicted, so the calls around one are kept few.
+// as that.
 func (w *worker) forward(in *eni, b []byte) *eni {
 	f, c := &w.frame, &w.counters[in.handle]
 	w.pending, w.current = true, b
@@ -85,10 +90,9 @@ func (w *worker) forward(in *eni, b []byte) *eni {
 	if !cacheable(f) {
 		return w.uncached(in, f)
 	}
-	key := flowKey{tuple: f.Tuple, in: in.handle, dst: f.Dst}
 	if !opens(f) { // a SYN may become a connection where the rest of its flow has none
-		if e := w.cache.lookup(&key, w.plane.generation); e != nil && w.advance(e, f) {
-			return w.plane.enis[e.out]
+		if out := w.remembered(in, f); out != nil {
+			return out
 		}
 	}
 	j, out, r := w.judge(in, f)
@@ -96,7 +100,7 @@ func (w *worker) forward(in *eni, b []byte) *eni {
 		w.drop(in, r)
 		return nil
 	}
-	w.cache.store(&key, w.plane.generation, out.handle, j.refs)
+	w.cache.remember(w.plane, in, out, f, j.refs)
 	return out
 }
 
@@ -154,20 +158,33 @@ func (w *worker) judge(in *eni, f *wire.Frame) (judge, *eni, policy.Reason) {
 
 // transmit writes f, which in sent, to the port of out.
 func (w *worker) transmit(in, out *eni, f *wire.Frame) {
+	if w.prepare(in, out, f) {
+		w.settle(in, w.written(out, out.device.Write(f.Bytes), f.Segments, len(f.Bytes)))
+	}
+}
+
+// prepare makes f, which in sent, what the port of out takes, and reports whether
+// it is still to be written. It is not if there is no port, and not if f had to be
+// cut: then its segments have been written.
+func (w *worker) prepare(in, out *eni, f *wire.Frame) bool {
 	if f.Dst != out.mac { // the router was addressed
 		f.SetMACs(out.subnet.routerMAC, out.mac)
 	}
-	r := policy.PortDown
 	switch {
 	case out.device == nil:
-	case out.accepts(f):
-		if !out.offloads.Checksum {
-			f.FinishChecksum()
-		}
-		r = w.written(out, out.device.Write(f.Bytes), f.Segments, len(f.Bytes))
-	default:
-		r = w.segment(out, f)
+		w.drop(in, policy.PortDown)
+		return false
+	case !out.accepts(f):
+		w.settle(in, w.segment(out, f))
+		return false
+	case !out.offloads.Checksum:
+		f.FinishChecksum()
 	}
+	return true
+}
+
+// settle counts the frame that in sent as delivered, or as dropped for r.
+func (w *worker) settle(in *eni, r policy.Reason) {
 	if r != policy.None {
 		w.drop(in, r)
 		return

@@ -1,14 +1,18 @@
 package vswitch
 
-import "vswitch/internal/wire"
+import (
+	"vswitch/filter"
+	"vswitch/internal/wire"
+)
 
 // A plane is a compiled configuration: immutable, complete, and all that a frame
 // is judged by. Publishing a new plane changes the rules for the next burst, as
 // a whole; connections and counters live outside it, in the worker, so that a
 // security-group edit leaves tracked flows alone by structure (SEM 2.4).
 type plane struct {
-	// generation counts the published planes. A flow-cache entry is good for the
-	// plane that judged it and for no other.
+	// generation counts the published planes, from 1. A flow-cache entry is good
+	// for the plane that judged it, and for later ones as long as neither of its
+	// interfaces was changed since (eni.since).
 	generation uint32
 	config     Config // completed
 
@@ -19,6 +23,10 @@ type plane struct {
 	routers   map[wire.Addr]bool   // the router's address in every subnet
 	services  map[wire.Addr]bool   // addresses of platform services inside the VPC's blocks
 	rules     map[string]ruleWords // security-group rules by id, for traces
+
+	groups    map[string]*compiledGroup // security groups by name
+	lastGroup filter.GroupID            // the highest that was ever given out
+	acls      map[string]*compiledACL   // network ACLs by name
 }
 
 // ruleWords is how a trace names a rule.

@@ -37,7 +37,7 @@ type options struct {
 
 // Defaults of the options.
 const (
-	defaultCacheSize = 1 << 16 // flows; a cache entry takes 96 bytes
+	defaultCacheSize = 1 << 21 // flows; a cache entry takes 64 bytes
 	defaultCapacity  = 1 << 22 // tracked connections of all ports; pages that were never used cost nothing
 )
 
@@ -45,8 +45,9 @@ const (
 // back, as the tests of timeouts need it. Without it, the monotonic clock counts.
 func WithClock(now func() int64) Option { return func(o *options) { o.now = now } }
 
-// WithFlowCache sets the number of flows that the flow cache holds, rounded up
-// to a power of two; 0 turns the cache off, which changes no verdict.
+// WithFlowCache sets the number of flows to which the flow cache of a worker may
+// grow, rounded up to a power of two; 0 turns the cache off, which changes no
+// verdict.
 func WithFlowCache(entries int) Option { return func(o *options) { o.cacheSize = entries } }
 
 // WithCapacity sets how many tracked connections all ports together may hold.

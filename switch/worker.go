@@ -66,15 +66,19 @@ func newWorker(o options) (*worker, error) {
 	if err != nil {
 		return nil, fmt.Errorf("connection table: %w", err)
 	}
+	cache, err := newFlowCache(o.cacheSize)
+	if err != nil {
+		return nil, errors.Join(err, conns.Close())
+	}
 	fd, err := unix.Eventfd(0, unix.EFD_NONBLOCK|unix.EFD_CLOEXEC)
 	if err != nil {
-		return nil, errors.Join(fmt.Errorf("eventfd: %w", err), conns.Close())
+		return nil, errors.Join(fmt.Errorf("eventfd: %w", err), cache.close(), conns.Close())
 	}
 	return &worker{
 		clock:     o.now,
 		conns:     conns,
 		fragments: conntrack.NewFragments(),
-		cache:     newFlowCache(o.cacheSize),
+		cache:     cache,
 		buffer:    make([]byte, wire.MaxFrame),
 		answer:    make([]byte, 0, 256),
 		head:      make([]byte, wire.MaxSegmentHeader),
@@ -108,7 +112,7 @@ func (w *worker) stop() {
 func (w *worker) close() error {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	return errors.Join(w.conns.Close(), unix.Close(w.wakeFD))
+	return errors.Join(w.conns.Close(), w.cache.close(), unix.Close(w.wakeFD))
 }
 
 // do runs fn on the worker's goroutine, between two bursts, and returns when it
@@ -146,6 +150,9 @@ func (w *worker) adopt(p *plane) {
 				w.fragments.Remove(e.handle)
 				w.counters[e.handle] = Counters{}
 			}
+		}
+		if p.generation < old.generation { // the number has begun anew
+			w.cache.empty()
 		}
 	}
 	for len(w.counters) < len(p.enis) {

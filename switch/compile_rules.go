@@ -1,0 +1,140 @@
+package vswitch
+
+import (
+	"net/netip"
+	"slices"
+
+	"vswitch/filter"
+	"vswitch/nacl"
+)
+
+// A compiledGroup is a security group, and the handle by which rules refer to it.
+type compiledGroup struct {
+	id              filter.GroupID
+	ingress, egress []filter.Rule // what group was compiled from
+	group           *filter.Group
+}
+
+// A compiledACL is a network ACL.
+type compiledACL struct {
+	ingress, egress []nacl.Entry // what table was compiled from
+	table           *nacl.Table
+}
+
+// compileACLs compiles every network ACL, by name. One that prev has compiled from
+// the same entries is taken over.
+func compileACLs(c *Config, prev *plane) map[string]*compiledACL {
+	acls := make(map[string]*compiledACL, len(c.NetworkACLs))
+	for i := range c.NetworkACLs {
+		a := &c.NetworkACLs[i]
+		ingress, egress := aclEntries(a.Ingress), aclEntries(a.Egress)
+		if prev != nil {
+			if old := prev.acls[a.Name]; old != nil && slices.Equal(old.ingress, ingress) && slices.Equal(old.egress, egress) {
+				acls[a.Name] = old
+				continue
+			}
+		}
+		acls[a.Name] = &compiledACL{ingress, egress, nacl.Compile(ingress, egress)}
+	}
+	return acls
+}
+
+func aclEntries(entries []NetworkACLEntry) []nacl.Entry {
+	out := make([]nacl.Entry, len(entries))
+	for i, e := range entries {
+		out[i] = nacl.Entry{Number: e.Number, Action: e.Action, Service: e.Service, Prefix: e.CIDR}
+	}
+	return out
+}
+
+// compileGroups compiles every security group once; the instances share them. One
+// that prev has compiled from the same rules, with the same meaning, is taken
+// over. A group keeps its handle from its first plane to its last, and no other
+// one ever gets it.
+func (p *plane) compileGroups(prev *plane) {
+	c := &p.config
+	p.groups = make(map[string]*compiledGroup, len(c.SecurityGroups))
+	ids := make(map[string]filter.GroupID, len(c.SecurityGroups))
+	if prev != nil {
+		p.lastGroup = prev.lastGroup
+	}
+	for i := range c.SecurityGroups {
+		name := c.SecurityGroups[i].Name
+		if prev != nil && prev.groups[name] != nil {
+			ids[name] = prev.groups[name].id
+		} else {
+			p.lastGroup++
+			ids[name] = p.lastGroup
+		}
+	}
+	for i := range c.SecurityGroups {
+		g := &c.SecurityGroups[i]
+		ingress, egress := groupRules(c, g.Ingress, ids), groupRules(c, g.Egress, ids)
+		if prev != nil {
+			if old := prev.groups[g.Name]; old != nil && slices.EqualFunc(old.ingress, ingress, sameRule) && slices.EqualFunc(old.egress, egress, sameRule) {
+				p.groups[g.Name] = old
+				continue
+			}
+		}
+		p.groups[g.Name] = &compiledGroup{ids[g.Name], ingress, egress, filter.CompileGroup(ingress, egress)}
+	}
+}
+
+// sameRule reports whether two rules are equal in all that filter reads.
+func sameRule(a, b filter.Rule) bool {
+	return a.ID == b.ID && a.Service == b.Service && a.Group == b.Group && a.Open == b.Open && slices.Equal(a.Prefixes, b.Prefixes)
+}
+
+// groupRules resolves the peers of rules to blocks and group handles.
+func groupRules(c *Config, rules []SecurityGroupRule, ids map[string]filter.GroupID) []filter.Rule {
+	out := make([]filter.Rule, len(rules))
+	for i := range rules {
+		r := &rules[i]
+		out[i] = filter.Rule{ID: r.ID, Service: r.Service}
+		switch r.Peer.Kind {
+		case PeerSecurityGroup:
+			out[i].Group = ids[r.Peer.Name]
+		default:
+			out[i].Prefixes = peerPrefixes(c, r.Peer)
+			// Only the any-address block itself makes a rule open, not a prefix list
+			// that contains it (SEM 2.2 row l).
+			out[i].Open = r.Peer.Kind == PeerInternet || r.Peer.Kind == PeerCIDR && r.Peer.Prefix.Bits() == 0
+		}
+	}
+	return out
+}
+
+// Any-address blocks.
+var (
+	any4 = netip.PrefixFrom(netip.IPv4Unspecified(), 0)
+	any6 = netip.PrefixFrom(netip.IPv6Unspecified(), 0)
+)
+
+// peerPrefixes returns the blocks that a peer other than a group stands for.
+func peerPrefixes(c *Config, p Peer) []netip.Prefix {
+	switch p.Kind {
+	case PeerCIDR:
+		return []netip.Prefix{p.Prefix}
+	case PeerInternet:
+		return []netip.Prefix{any4, any6}
+	case PeerPrefixList:
+		for i := range c.PrefixLists {
+			if c.PrefixLists[i].Name == p.Name {
+				return c.PrefixLists[i].CIDRs
+			}
+		}
+	case PeerSubnet:
+		s := c.Subnet(p.Name)
+		if !s.CIDR6.IsValid() {
+			return []netip.Prefix{s.CIDR}
+		}
+		return []netip.Prefix{s.CIDR, s.CIDR6}
+	case PeerInstance:
+		var hosts []netip.Prefix
+		for _, a := range c.Interface(p.Name).Addresses {
+			hosts = append(hosts, netip.PrefixFrom(a, a.BitLen()))
+		}
+		return hosts
+	}
+	panic("unreachable: Complete refuses a peer that names nothing")
+}

@@ -1,0 +1,113 @@
+package vswitch
+
+import (
+	"unsafe"
+
+	"vswitch/internal/mapped"
+)
+
+// A growth is how a flowCache finds out that it is too small, and becomes larger.
+//
+// That entries are pushed out says little: most flows end without a word. That
+// they come back tells that there was no room for a live flow. So a cache keeps a
+// mark of each flow that it pushes out, and looks for the mark of each that it
+// stores. A port scan leaves no growth behind, nor do years of short connections.
+//
+// The larger cache starts empty: flows take the slow path once, which costs as
+// much as moving an entry would and nothing for those that are over. Its memory is
+// touched a piece at a time, between bursts, so that no frame waits for more than
+// one piece.
+type growth struct {
+	limit    int           // entries
+	marks    []uint16      // of flows that were pushed out, by hash; nil as long as there was none
+	lost     mapped.Memory // where they lie
+	stored   int           // flows stored since the last count
+	came     int           // of them, those that had been pushed out
+	next     mapped.Memory // the larger table; empty unless one is on its way
+	prepared int           // bytes of next that are resident
+}
+
+const (
+	flowsAtFirst = 1 << 13 // entries, half a megabyte
+	growthFactor = 4
+	lostMarks    = 1 << 20 // two bytes each, by the high 20 bits of a hash
+	cameShare    = 16      // the cache grows if one flow of so many had been pushed out
+)
+
+// lose marks a flow, known by its hash, that is pushed out.
+func (c *flowCache) lose(hash uint64) {
+	if len(c.entries) >= c.limit {
+		return
+	}
+	if c.marks == nil {
+		m, err := mapped.Map(lostMarks * 2)
+		if err != nil {
+			c.limit = len(c.entries) // no memory: the cache stays as it is
+			return
+		}
+		c.lost, c.marks = m, mapped.Slice[uint16](m)
+	}
+	c.marks[hash>>44] = mark(hash)
+}
+
+// mark returns what is kept of a hash, beside its place.
+func mark(hash uint64) uint16 { return uint16(hash>>26) | 1 }
+
+// returned counts a flow that is stored, and returns warm if it has been pushed
+// out before.
+func (c *flowCache) returned(hash uint64) uint32 {
+	if c.marks == nil {
+		return 0
+	}
+	c.stored++
+	state := uint32(0)
+	if m := &c.marks[hash>>44]; *m == mark(hash) {
+		*m = 0
+		c.came++
+		state = warm
+	}
+	if c.stored >= len(c.entries)/2 {
+		if c.came*cameShare >= c.stored {
+			c.begin()
+		}
+		c.stored, c.came = 0, 0
+	}
+	return state
+}
+
+// begin maps a larger table.
+func (c *flowCache) begin() {
+	size := min(growthFactor*len(c.entries), c.limit)
+	if size <= len(c.entries) || c.next.Len() > 0 {
+		return
+	}
+	m, err := mapped.Map(size * int(unsafe.Sizeof(flowEntry{})))
+	if err != nil {
+		c.limit = len(c.entries)
+		return
+	}
+	m.Huge(0)
+	c.next, c.prepared = m, 0
+}
+
+// grow goes on with a growth that has begun; it is called between two bursts.
+func (c *flowCache) grow() {
+	if c.next.Len() > 0 {
+		c.prepare()
+	}
+}
+
+// prepare makes a piece of the larger table resident, and turns to the table once
+// all of it is.
+func (c *flowCache) prepare() {
+	c.next.Populate(c.prepared, mapped.Page)
+	if c.prepared += mapped.Page; c.prepared < c.next.Len() {
+		return
+	}
+	_ = c.memory.Unmap() // it cannot fail for what Map has returned
+	c.use(c.next)
+	c.next = mapped.Memory{}
+	if len(c.entries) == c.limit {
+		_, c.marks = c.lost.Unmap(), nil
+	}
+}
