@@ -10,7 +10,8 @@ import (
 
 // AWS's defaults (SEM 1.5, 2.2, 2.3, 3.4, 5.10).
 const (
-	defaultMTU          = 9001    // bytes, without the Ethernet header
+	defaultMTU          = 9001 // bytes, without the Ethernet header
+	defaultAccount      = "000000000000" // ours; no account of AWS has it
 	defaultTracked      = 1 << 20 // connections per network interface
 	defaultUDP          = 30 * time.Second
 	defaultUDPStream    = 180 * time.Second
@@ -50,6 +51,7 @@ func Complete(c Config, running *Config) (Config, error) {
 	c.completeGroups()
 	c.completeACLs()
 	c.completeInstances()
+	c.completeFlowLogs()
 	c.allocate(running)
 	return c, nil
 }
@@ -83,6 +85,11 @@ func (c *Config) clone() Config {
 	for i := range out.Instances {
 		in := &out.Instances[i]
 		in.ExtraIPs, in.SecurityGroups = slices.Clone(in.ExtraIPs), slices.Clone(in.SecurityGroups)
+	}
+	out.FlowLogs = slices.Clone(c.FlowLogs)
+	for i := range out.FlowLogs {
+		l := &out.FlowLogs[i]
+		l.Scope, l.Format = slices.Clone(l.Scope), slices.Clone(l.Format)
 	}
 	out.Tests = slices.Clone(c.Tests)
 	for i := range out.Tests {
@@ -133,6 +140,7 @@ func fill[T comparable](field *T, value T) {
 // (SEM 1.3, 3.3, 5.1), and fills in the VPC's and the subnets' defaults.
 func (c *Config) completeBlocks() {
 	fill(&c.VPC.MTU, defaultMTU)
+	fill(&c.VPC.Account, defaultAccount)
 	mask(&c.VPC.CIDR)
 	mask(&c.VPC.CIDR6)
 	maskAll(c.VPC.CIDRs)

@@ -24,6 +24,7 @@ type Config struct {
 	Instances      []Instance
 	Conntrack      Conntrack
 	Quotas         Quotas
+	FlowLogs       []FlowLog
 	Tests          []Test
 }
 
@@ -51,6 +52,9 @@ type VPC struct {
 	CIDRs []netip.Prefix // secondary IPv4 blocks
 	CIDR6 netip.Prefix   // the zero Prefix in a VPC without IPv6
 	MTU   int            // bytes, without the Ethernet header, 576 (with IPv6 1280) to 9001; 0 means 9001, AWS's inside a VPC (SEM 5.10)
+
+	Account string // 12 digits, in flow logs; "" means 000000000000
+	Region  string // in flow logs; "" for none
 	Origin
 }
 
@@ -61,6 +65,7 @@ type Subnet struct {
 	CIDR6      netip.Prefix // the zero Prefix in a subnet without IPv6
 	NetworkACL string       // "" means the default network ACL
 	RouteTable string       // "" means the main route table
+	AZ         string       // id of its availability zone, "use1-az1", in flow logs; "" for none
 	Origin
 }
 

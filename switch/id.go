@@ -9,7 +9,7 @@ import (
 // ID returns the AWS-style id of an object: the kind's prefix and 17
 // hexadecimal digits derived from what identifies the object, so that it is the
 // same after a restart. kind is "vpc", "subnet", "sg", "sgr", "acl", "eni",
-// "i", "pl" or "rtb"; identity is the VPC's name and then the object's.
+// "i", "pl", "rtb" or "fl"; identity is the VPC's name and then the object's.
 //
 //	ID("sg", "two-tier", "web") == "sg-" + 17 digits
 func ID(kind string, identity ...string) string {
@@ -40,6 +40,9 @@ func (c *Config) IDs() map[string]string {
 	}
 	for i := range c.Instances {
 		add("instance", "i", c.Instances[i].Name)
+	}
+	for i := range c.FlowLogs {
+		add("flow_log", "fl", c.FlowLogs[i].Name)
 	}
 	return ids
 }

@@ -60,6 +60,7 @@ func (c *Config) Validate() []Problem {
 	v.checkInstances()
 	v.checkConntrack()
 	v.checkQuotas()
+	v.checkFlowLogs()
 	v.checkTests()
 	if v.more > 0 {
 		v.problems = append(v.problems, Problem{Message: fmt.Sprintf("%d more problems are not listed", v.more)})

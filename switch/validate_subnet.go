@@ -56,6 +56,8 @@ func prefixes(blocks ...string) []netip.Prefix {
 func (v *validator) checkVPC() {
 	at, vpc := place{table: "vpc"}, &v.c.VPC
 	v.checkHostName(at.path("name"), vpc.Name)
+	v.checkForm(at.path("account"), vpc.Account, accountForm, "123456789012")
+	v.checkForm(at.path("region"), vpc.Region, regionForm, "us-east-1")
 	if !vpc.CIDR.IsValid() {
 		v.required(at.path("cidr"))
 	} else {
@@ -182,6 +184,7 @@ func (v *validator) checkSubnets() {
 			v.problem(at.path("route"), "no route table %q", s.RouteTable)
 			v.hintNearest(s.RouteTable, v.tables.order)
 		}
+		v.checkForm(at.path("az"), s.AZ, azForm, "use1-az1")
 	}
 	v.checkOverlaps(blocks)
 }

@@ -26,6 +26,7 @@ func changes(from, to *vswitch.Config) []api.Change {
 	if !same(from.Quotas, to.Quotas) {
 		all = append(all, api.Change{Action: api.ActionChange, Object: "quotas"})
 	}
+	all = compare(all, "flow_log", from.FlowLogs, to.FlowLogs, func(o *vswitch.FlowLog) string { return o.Name })
 	return compare(all, "test", from.Tests, to.Tests, func(o *vswitch.Test) string { return o.Name })
 }
 

@@ -128,9 +128,10 @@ func dump(c *vswitch.Config) string {
 		fmt.Fprintf(&b, "%3d:%-2d ", o.Line, o.Column)
 		b.WriteString(strings.TrimRight(fmt.Sprintf(format, args...), " ") + "\n")
 	}
-	line(c.VPC.Origin, "vpc %s %s%s%s%s", c.VPC.Name, c.VPC.CIDR, field("cidrs", c.VPC.CIDRs), field("cidr6", c.VPC.CIDR6), field("mtu", c.VPC.MTU))
+	line(c.VPC.Origin, "vpc %s %s%s%s%s%s%s", c.VPC.Name, c.VPC.CIDR, field("cidrs", c.VPC.CIDRs), field("cidr6", c.VPC.CIDR6), field("mtu", c.VPC.MTU),
+		field("account", c.VPC.Account), field("region", c.VPC.Region))
 	for _, s := range c.Subnets {
-		line(s.Origin, "subnet %q %s%s%s%s", s.Name, s.CIDR, field("cidr6", s.CIDR6), field("nacl", s.NetworkACL), field("route", s.RouteTable))
+		line(s.Origin, "subnet %q %s%s%s%s%s", s.Name, s.CIDR, field("cidr6", s.CIDR6), field("nacl", s.NetworkACL), field("route", s.RouteTable), field("az", s.AZ))
 	}
 	for _, g := range c.SecurityGroups {
 		line(g.Origin, "security_group %q %q%s%s", g.Name, g.Description, absent("ingress", g.Ingress), absent("egress", g.Egress))
@@ -171,6 +172,10 @@ func dump(c *vswitch.Config) string {
 		field("strict", c.Conntrack.Strict), field("max", c.Conntrack.Max))
 	q := c.Quotas
 	line(q.Origin, "quotas %d %d %d %d", q.RulesPerSecurityGroup, q.SecurityGroupsPerInterface, q.RulesPerInterface, q.RulesPerNetworkACL)
+	for _, l := range c.FlowLogs {
+		line(l.Origin, "flow_log %q %q%s%s%s%s%s%s%s", l.Name, l.File, field("scope", l.Scope), field("traffic", l.Traffic), field("format", l.Format),
+			field("interval", l.Interval), field("header", l.Header), field("rotate_mib", l.RotateSize), field("keep", l.Keep))
+	}
 	for _, x := range c.Tests {
 		line(x.Origin, "test %q %v > %v %s %s%s", x.Name, x.From, x.To, x.Service, x.Want, field("by", x.By))
 	}
@@ -207,7 +212,7 @@ func field(name string, value any) string {
 		}
 		s = fmt.Sprintf("%q", value)
 	default:
-		if s == "" || s == "0" || s == "false" || s == "{0s 0s 0s}" {
+		if s == "" || s == "0" || s == "0s" || s == "false" || s == "{0s 0s 0s}" {
 			return ""
 		}
 	}

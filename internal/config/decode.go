@@ -9,7 +9,7 @@ import (
 // laterTables are the tables that the file format knows and this version does
 // not have.
 var laterTables = map[string]bool{
-	"igw": true, "nat": true, "external": true, "flow_log": true, "mirror": true, "link": true, "api": true,
+	"igw": true, "nat": true, "external": true, "mirror": true, "link": true, "api": true,
 }
 
 // config decodes the whole file.
@@ -34,6 +34,7 @@ func (d *decoder) config(root *node, values map[string]any) vswitch.Config {
 	if value, n, ok := t.value("quotas"); ok {
 		c.Quotas = d.quotas(n, value)
 	}
+	c.FlowLogs = objects(&t, "flow_log", d.flowLog)
 	c.Tests = elements(&t, "test", d.test)
 	for _, n := range root.children {
 		if laterTables[n.key] {
@@ -104,12 +105,14 @@ func (d *decoder) vpc(n *node, value any) vswitch.VPC {
 	}
 	defer t.done()
 	return vswitch.VPC{
-		Name:   t.text("name"),
-		CIDR:   t.prefix("cidr"),
-		CIDRs:  t.prefixes("cidrs"),
-		CIDR6:  t.prefix("cidr6"),
-		MTU:    t.number("mtu"),
-		Origin: d.origin(n),
+		Name:    t.text("name"),
+		CIDR:    t.prefix("cidr"),
+		CIDRs:   t.prefixes("cidrs"),
+		CIDR6:   t.prefix("cidr6"),
+		MTU:     t.number("mtu"),
+		Account: t.text("account"),
+		Region:  t.text("region"),
+		Origin:  d.origin(n),
 	}
 }
 
@@ -121,6 +124,7 @@ func (d *decoder) subnet(name string, t *tableReader) vswitch.Subnet {
 		CIDR6:      t.prefix("cidr6"),
 		NetworkACL: t.text("nacl"),
 		RouteTable: t.text("route"),
+		AZ:         t.text("az"),
 		Origin:     d.origin(t.at),
 	}
 }
