@@ -587,3 +587,28 @@ func TestChainsAreShort(t *testing.T) {
 		}
 	}
 }
+
+// A connection keeps its mark for as long as it lives, and no other has it.
+func TestMark(t *testing.T) {
+	const highest = conntrack.MaxInterface
+	tracker := newTracker(t, 2, conntrack.Limits{})
+	tracker.Configure(highest, conntrack.Limits{})
+	now := int64(time.Hour)
+	first, _ := tracker.Insert(eni, numbered(policy.UDP, 1), now)
+	second, _ := tracker.Insert(highest, numbered(policy.UDP, 1), now)
+	tracker.Mark(first, 7)
+	tracker.Mark(second, 65535)
+	tracker.Mark(conntrack.Ref{}, 9)
+	tracker.Advance(first, numbered(policy.UDP, 1), now+1)
+	for ref, want := range map[conntrack.Ref]uint16{first: 7, second: 65535, {}: 0} {
+		if got := tracker.Marked(ref); got != want {
+			t.Errorf("%v is marked %d, want %d", ref, got, want)
+		}
+	}
+	tracker.Remove(eni)
+	again, ok := tracker.Insert(highest, numbered(policy.UDP, 2), now)
+	tracker.Mark(first, 8)
+	if !ok || again.Slot != first.Slot || tracker.Marked(first) != 0 || tracker.Marked(again) != 0 || tracker.Marked(second) != 65535 {
+		t.Error("a new connection has the mark of the one before it")
+	}
+}

@@ -117,7 +117,7 @@ func (t *Tracker) checkWheel(eni uint32) (count int, err error) {
 		}
 		for prev, slot := uint32(0), head; slot != 0; prev, slot = slot, t.records[slot].next {
 			r := &t.records[slot]
-			if r.prev != prev || int(r.place) != place || r.eni != eni || r.state == stateFree {
+			if r.prev != prev || int(r.place) != place || uint32(r.eni) != eni || r.state == stateFree {
 				return 0, fmt.Errorf("slot %d in place %d behind %d: %+v", slot, place, prev, *r)
 			}
 			if before(r.expires, due) && before(w.tick+1, due) {

@@ -24,7 +24,7 @@ func (t *Tracker) List(eni, after uint32, out []Conn, now int64) (n int, next ui
 	end := min(t.fresh, after+1+slotsPerList)
 	for slot := after + 1; slot < end; slot++ {
 		r := &t.records[slot]
-		if r.state == stateFree || r.eni != eni || r.gone(now) {
+		if r.state == stateFree || uint32(r.eni) != eni || r.gone(now) {
 			continue
 		}
 		if n == len(out) {

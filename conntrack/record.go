@@ -17,7 +17,8 @@ type record struct {
 	tcp               tcp    // valid iff protocol is TCP
 	version           uint32 // of the connection; 0 while the slot is free
 	expires           uint32 // the first tick at which the connection is gone
-	eni               uint32
+	eni               uint16 // MaxInterface is the highest
+	mark              uint16 // Mark's
 	lowPort, highPort uint16 // the ports of ends.low and ends.high
 	chain             uint32 // the next slot of the bucket, or of the free list
 	prev, next        uint32 // neighbours in the wheel's place
@@ -79,13 +80,13 @@ func sender(t *wire.FiveTuple) endpoint {
 // matches reports whether a slot holds the connection of k.
 func (t *Tracker) matches(slot uint32, k *key) bool {
 	r := &t.records[slot]
-	return r.lowPort == k.lowPort && r.highPort == k.highPort && r.eni == k.eni && r.protocol == k.protocol && t.ends[slot] == k.ends
+	return r.lowPort == k.lowPort && r.highPort == k.highPort && uint32(r.eni) == k.eni && r.protocol == k.protocol && t.ends[slot] == k.ends
 }
 
 // key returns what the connection in slot is found by.
 func (t *Tracker) key(slot uint32) key {
 	r := &t.records[slot]
-	return key{t.ends[slot], r.lowPort, r.highPort, r.protocol, r.eni}
+	return key{t.ends[slot], r.lowPort, r.highPort, r.protocol, uint32(r.eni)}
 }
 
 // tuple returns the flow in slot as its opener sees it.

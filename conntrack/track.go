@@ -138,3 +138,23 @@ func (t *Tracker) Related(eni uint32, quoted wire.FiveTuple, now int64) bool {
 	slot := t.find(&k, now)
 	return slot != 0 && t.records[slot].state != Closed
 }
+
+// MaxInterface is the highest handle that an interface may have.
+const MaxInterface = 1<<16 - 1
+
+// Mark attaches a number to a connection, which the Tracker does not interpret and
+// keeps for as long as the connection lives; it is 0 at first. A Ref of another
+// connection than the one in its place marks nothing.
+func (t *Tracker) Mark(ref Ref, mark uint16) {
+	if r := &t.records[ref.Slot]; r.version == ref.Version {
+		r.mark = mark
+	}
+}
+
+// Marked returns what Mark attached to a connection, or 0 for a stale Ref.
+func (t *Tracker) Marked(ref Ref) uint16 {
+	if r := &t.records[ref.Slot]; r.version == ref.Version {
+		return r.mark
+	}
+	return 0
+}

@@ -256,7 +256,7 @@ func (t *Tracker) Insert(eni uint32, f *wire.Frame, now int64) (Ref, bool) {
 	r := &t.records[slot]
 	bucket := t.hash(&k)
 	*r = record{
-		lowPort: k.lowPort, highPort: k.highPort, protocol: k.protocol, eni: eni,
+		lowPort: k.lowPort, highPort: k.highPort, protocol: k.protocol, eni: uint16(eni),
 		version: t.version, chain: *bucket, opened: from,
 	}
 	t.ends[slot] = k.ends

@@ -3,11 +3,16 @@ package vswitch
 import (
 	"slices"
 
+	"vswitch/conntrack"
 	"vswitch/internal/policy"
 )
 
 // Kinds of instance that the file format knows and this version does not.
 var laterKinds = []Kind{"qemu", "container", "stack"}
+
+// maxInstances bounds the instances of a VPC: while it is changed, those that go
+// and those that come have handles, of 16 bits, side by side.
+const maxInstances = conntrack.MaxInterface / 2
 
 // checkInstances checks every instance, and that no two collide.
 func (v *validator) checkInstances() {
@@ -15,6 +20,9 @@ func (v *validator) checkInstances() {
 	namespaces := make(map[string]string, len(v.c.Instances))
 	links := make(map[string]string)
 	addresses := newAddressBook(v)
+	if n := len(v.c.Instances); n > maxInstances {
+		v.problem(place{table: "instance"}.path(), "%d instances, of at most %d", n, maxInstances)
+	}
 	for i := range v.c.Instances {
 		in := &v.c.Instances[i]
 		at := place{table: "instance", name: in.Name}

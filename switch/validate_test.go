@@ -179,6 +179,18 @@ func TestValidateListsSoManyProblems(t *testing.T) {
 	}
 }
 
+// A handle has 16 bits, and a reload holds twice as many as there are instances.
+func TestInstancesAreBounded(t *testing.T) {
+	c := small()
+	c.Instances = nil
+	for i := range maxInstances + 1 {
+		c.Instances = append(c.Instances, Instance{Name: fmt.Sprintf("i%d", i), Subnet: c.Subnets[0].Name})
+	}
+	if got, want := c.Validate()[0].String(), "instance: 32768 instances, of at most 32767"; got != want {
+		t.Errorf("got %q, want %q", got, want)
+	}
+}
+
 func TestNearest(t *testing.T) {
 	names := []string{"web", "web1", "database", "app", "internet"}
 	for _, c := range []struct{ name, want string }{
