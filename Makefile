@@ -13,6 +13,7 @@ BENCH     ?= .
 BENCHTIME ?= 1s
 COUNT     ?= 10
 OUT       ?= dist/bench.txt
+PGOTIME   ?= 10s
 TARGETS   ?= relay,vswitch,vswitch-l2,bridge,bridge-ct,ovs,vde
 WORK      ?= bulk,bulk4,pps,flows,rr,crr
 ROUNDS    ?= 5
@@ -28,6 +29,12 @@ VCS := $(shell git status --porcelain >/dev/null 2>&1 && echo auto || echo false
 # Root is needed to make namespaces and TAP interfaces.
 ROOT := $(filter 0,$(shell id -u))
 SUDO := $(if $(ROOT),,sudo)
+
+# Tests and benchmarks are compiled without the profile cmd/vswitch/default.pgo,
+# with which `go build` compiles the program: it would have everything that the
+# program imports compiled a second time, for tests of the same behaviour, and it
+# would move benchmarks that nobody has touched.
+PGO_OFF := -pgo=off
 
 # The packages whose tests run the built binary, apart from all others.
 E2E := ./internal/e2e/...
@@ -45,8 +52,8 @@ demo: build ## a request that passes, one that a security group stops, one that 
 .PHONY: test
 test: build ## all tests; as root those on real kernels too (rings 1 to 4)
 	export CGO_ENABLED=0 VSWITCH_BINARY=$(CURDIR)/vswitch $(if $(ROOT),VSWITCH_REQUIRE_ROOT=1,)
-	$(GO) test -timeout 4m $$($(GO) list ./... | grep -v /internal/e2e)
-	$(GO) test -timeout 8m -count=1 $(if $(ROOT),,-v) $(E2E)
+	$(GO) test $(PGO_OFF) -timeout 4m $$($(GO) list ./... | grep -v /internal/e2e)
+	$(GO) test $(PGO_OFF) -timeout 8m -count=1 $(if $(ROOT),,-v) $(E2E)
 	$(if $(ROOT),,echo 'make test: not root, so nothing ran on a real kernel (ring 4): run "sudo make test"' >&2)
 
 .PHONY: check
@@ -73,7 +80,7 @@ tidy:
 # detector does not see into.
 .PHONY: race
 race:
-	CGO_ENABLED=1 $(GO) test -race -timeout 8m $$($(GO) list ./... | grep -v /internal/e2e)
+	CGO_ENABLED=1 $(GO) test $(PGO_OFF) -race -timeout 8m $$($(GO) list ./... | grep -v /internal/e2e)
 
 .PHONY: fuzz
 fuzz: ## run every fuzz target for FUZZTIME (20s)
@@ -81,13 +88,27 @@ fuzz: ## run every fuzz target for FUZZTIME (20s)
 	while IFS=: read -r file func; do
 		name=$${func#func }
 		echo "==> $$(dirname "$$file") $$name"
-		$(GO) test -run '^$$' -fuzz "^$$name\$$" -fuzztime $(FUZZTIME) -fuzzminimizetime 50x "$$(dirname "$$file")" </dev/null
+		$(GO) test $(PGO_OFF) -run '^$$' -fuzz "^$$name\$$" -fuzztime $(FUZZTIME) -fuzzminimizetime 50x "$$(dirname "$$file")" </dev/null
 	done <<<"$$targets"
 
 .PHONY: bench
 bench: ## run the benchmarks COUNT (10) times, into OUT (dist/bench.txt)
 	mkdir -p $(dir $(OUT))
-	$(GO) test -run '^$$' -bench '$(BENCH)' -benchmem -benchtime $(BENCHTIME) -count $(COUNT) ./... | tee $(OUT)
+	$(GO) test $(PGO_OFF) -run '^$$' -bench '$(BENCH)' -benchmem -benchtime $(BENCHTIME) -count $(COUNT) ./... | tee $(OUT)
+
+# The profile is that of the worker on real TAPs, and of nothing that drives it
+# there. It names functions and lines within them, so it ages as they change: it is
+# taken anew with what changes the path of a frame. The test runs out of a
+# directory of its own, whose path is what the profile calls it by.
+.PHONY: pgo
+pgo: ## profile the switch on real TAPs, PGOTIME (10s) each of three kinds of traffic, into cmd/vswitch/default.pgo
+	dir=$$(mktemp -d)
+	trap 'rm -rf "$$dir"' EXIT
+	CGO_ENABLED=0 $(GO) test $(PGO_OFF) -trimpath -c -o "$$dir/switch.test" ./switch
+	$(SUDO) env VSWITCH_REQUIRE_ROOT=1 "$$dir/switch.test" -test.run '^$$' -test.bench '^BenchmarkTAP$$' -test.benchtime $(PGOTIME) -test.cpuprofile "$$dir/tap.prof"
+	$(GO) tool pprof -proto -focus 'switch\.\(\*worker\)\.run$$' "$$dir/tap.prof" >"$$dir/default.pgo"
+	cp "$$dir/default.pgo" cmd/vswitch/default.pgo
+	ls -l cmd/vswitch/default.pgo
 
 # Root is needed to make namespaces and TAP interfaces; a machine with other work
 # measures that work too.

@@ -71,6 +71,20 @@ func benchSwitch(b *testing.B, rules, cache int) (*vswitch.Switch, map[string]*t
 	return sw, ports
 }
 
+// guard puts a network ACL on subnets A and B, which denies tcp 23 and allows the
+// rest, both ways.
+func guard(c *vswitch.Config) {
+	any4, any6 := netip.MustParsePrefix("0.0.0.0/0"), netip.MustParsePrefix("::/0")
+	telnet := policy.Service{Protocol: policy.TCP, Ports: policy.Ports{From: 23, To: 23}}
+	entries := []vswitch.NetworkACLEntry{
+		{Number: 90, Service: telnet, CIDR: any4}, {Number: 91, Service: telnet, CIDR: any6},
+		{Number: 100, Action: policy.Allow, Service: policy.AllTraffic, CIDR: any4},
+		{Number: 101, Action: policy.Allow, Service: policy.AllTraffic, CIDR: any6},
+	}
+	c.NetworkACLs = append(c.NetworkACLs, vswitch.NetworkACL{Name: "acl-bench", Ingress: entries, Egress: entries})
+	c.Subnet("A").NetworkACL, c.Subnet("B").NetworkACL = "acl-bench", "acl-bench"
+}
+
 // benchForward measures frames from a1 to b1 after an opening exchange.
 func benchForward(b *testing.B, rules, cache int, frames ...string) {
 	sw, ports := benchSwitch(b, rules, cache)

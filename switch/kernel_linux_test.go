@@ -25,14 +25,14 @@ const patience = 20 * time.Second
 // A kernel is an instance with a network stack of its own, in a namespace without
 // a name that lives as long as the test.
 type kernel struct {
-	t    *testing.T
+	t    testing.TB
 	jobs chan func()
 	tap  *port.TAP
 }
 
 // newKernel makes the namespace, and in it the device of the interface, up and
 // with its addresses and routes.
-func newKernel(t *testing.T, face vswitch.Interface) *kernel {
+func newKernel(t testing.TB, face vswitch.Interface) *kernel {
 	t.Helper()
 	if os.Geteuid() != 0 {
 		if os.Getenv("VSWITCH_REQUIRE_ROOT") == "1" {
