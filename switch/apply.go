@@ -70,7 +70,14 @@ func (s *Switch) publish(full Config, devices map[string]port.Device) error {
 	old := s.plane.Load()
 	p := compile(full, old, devices)
 	s.plane.Store(p)
-	s.worker.do(func() { s.worker.adopt(p) })
+	for _, x := range s.watches {
+		x.adopt(p)
+	}
+	views := s.views(p)
+	s.worker.do(func() {
+		s.worker.adopt(p)
+		s.worker.watching = views
+	})
 
 	used := make(map[port.Device]bool, len(p.enis))
 	for _, e := range p.enis {

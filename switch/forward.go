@@ -58,8 +58,14 @@ func (w *worker) burst(in *eni) (frames int) {
 		}
 		frames++
 		bytes += n
+		if w.watching != nil {
+			w.watching.arrive(in, w.buffer[:n])
+		}
 		if out := w.forward(in, w.buffer[:n]); out != nil && w.prepare(in, out, &w.frame) {
-			w.settle(in, w.written(out, out.device.Write(w.frame.Bytes), w.frame.Segments, len(w.frame.Bytes)))
+			w.settle(in, w.written(out, out.device.Write(w.frame.Bytes), w.frame.Segments, w.frame.Bytes, nil))
+		}
+		if w.watching != nil {
+			w.watching.publish()
 		}
 	}
 	return frames
@@ -70,7 +76,7 @@ func (w *worker) burst(in *eni) (frames int) {
 // as that.
 func (w *worker) forward(in *eni, b []byte) *eni {
 	f, c := &w.frame, &w.counters[in.handle]
-	w.pending, w.current = true, b
+	w.pending, w.current, w.way = true, b, passage{}
 	c.RxFrames++
 	c.RxBytes += uint64(len(b) - wire.VirtioSize)
 	if r := f.Parse(b, in.mtu); r != policy.None {
@@ -100,7 +106,7 @@ func (w *worker) forward(in *eni, b []byte) *eni {
 		w.drop(in, r)
 		return nil
 	}
-	w.cache.remember(w.plane, in, out, f, j.refs)
+	w.way.place = w.cache.remember(w.plane, in, out, f, &j)
 	return out
 }
 
@@ -150,7 +156,8 @@ func (w *worker) uncached(in *eni, f *wire.Frame) *eni {
 func (w *worker) judge(in *eni, f *wire.Frame) (judge, *eni, policy.Reason) {
 	j := judge{plane: w.plane, conns: w.conns, frame: f, now: w.now}
 	out, r := j.decide(in)
-	if j.opened {
+	w.denial, w.way = j.denial, j.way
+	if j.way.opened > 0 {
 		w.cache.forget(f.Tuple)
 	}
 	return j, out, r
@@ -159,7 +166,7 @@ func (w *worker) judge(in *eni, f *wire.Frame) (judge, *eni, policy.Reason) {
 // transmit writes f, which in sent, to the port of out.
 func (w *worker) transmit(in, out *eni, f *wire.Frame) {
 	if w.prepare(in, out, f) {
-		w.settle(in, w.written(out, out.device.Write(f.Bytes), f.Segments, len(f.Bytes)))
+		w.settle(in, w.written(out, out.device.Write(f.Bytes), f.Segments, f.Bytes, nil))
 	}
 }
 
@@ -191,11 +198,12 @@ func (w *worker) settle(in *eni, r policy.Reason) {
 	}
 	w.counters[in.handle].Delivered++
 	w.pending = false
+	w.count(in, policy.None)
 }
 
-// written counts a frame of n bytes, its virtio header included, at the port that
-// took it, or returns why it was not taken.
-func (w *worker) written(out *eni, s port.Status, packets, n int) policy.Reason {
+// written counts a frame, which lies in two parts, at the port that took it, or
+// returns why it was not taken.
+func (w *worker) written(out *eni, s port.Status, packets int, head, payload []byte) policy.Reason {
 	switch s {
 	case port.OK:
 	case port.Refused:
@@ -206,7 +214,10 @@ func (w *worker) written(out *eni, s port.Status, packets, n int) policy.Reason 
 	c := &w.counters[out.handle]
 	c.TxFrames++
 	c.TxPackets += uint64(packets)
-	c.TxBytes += uint64(n - wire.VirtioSize)
+	c.TxBytes += uint64(len(head) + len(payload) - wire.VirtioSize)
+	if w.watching != nil {
+		w.watching.sent(out, head, payload)
+	}
 	return policy.None
 }
 
@@ -214,4 +225,8 @@ func (w *worker) written(out *eni, s port.Status, packets, n int) policy.Reason 
 func (w *worker) drop(in *eni, r policy.Reason) {
 	w.counters[in.handle].Drops[r]++
 	w.pending = false
+	w.count(in, r)
+	if w.watching != nil {
+		w.watching.dropped(in, w.current, r, w.plane.generation, w.denial)
+	}
 }

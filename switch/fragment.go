@@ -16,6 +16,9 @@ func (w *worker) hold(in *eni, f *wire.Frame) {
 	case conntrack.FragmentHeld:
 		c.Held++
 		w.pending = false
+		if w.watching != nil {
+			w.watching.held()
+		}
 	case conntrack.FragmentDropped:
 		c.Held -= uint64(v.Dropped)
 		c.Drops[v.Reason] += uint64(v.Dropped)
@@ -44,7 +47,10 @@ func (w *worker) forwardDatagram(in *eni, v conntrack.Verdict) {
 		_, out, r = w.judge(in, f)
 	}
 	for _, b := range v.Complete {
-		w.pending = true
+		w.pending, w.current = true, b
+		if w.watching != nil {
+			w.watching.remember(b)
+		}
 		if r != policy.None {
 			w.drop(in, r)
 			continue

@@ -20,6 +20,7 @@ type Switch struct {
 	mu      sync.Mutex // serialises Apply, Attach, Detach, Start and Close; guards the fields below
 	started bool
 	closed  atomic.Bool // written under mu
+	watches []*Watch    // that were not closed
 }
 
 // ErrClosed is returned by the methods of a Switch after Close.
@@ -109,6 +110,10 @@ func (s *Switch) Close() error {
 	}
 	s.closed.Store(true)
 	s.worker.stop()
+	for _, x := range s.watches {
+		close(x.ended)
+	}
+	s.watches = nil
 	var errs []error
 	for _, e := range s.plane.Load().enis {
 		if e != nil && e.device != nil {

@@ -41,8 +41,12 @@ type worker struct {
 	polled    []*eni     // those behind pollFDs[1:], in the same order
 	pollFDs   []unix.PollFd
 	gone      map[*eni]bool // interfaces of this plane whose device was removed under us
+	tally     tally   // of what the flow cache does not count
+	way       passage // of the packet in hand, as far as it came
 	panics    uint64
 	failed    []FailedFrame
+	watching  *watching // what is copied for captures; nil while there are none
+	denial    denial    // of the packet that was judged last
 	busy      int64 // when the last frame came in
 	wait      int64 // how long the waits for frames were of late, in nanoseconds
 	spins     bool  // the machine has a processor to spare for spinning
@@ -202,6 +206,9 @@ func (w *worker) contain(in *eni) {
 	w.panics++
 	if w.pending {
 		w.drop(in, policy.Panic)
+	}
+	if w.watching != nil {
+		w.watching.publish()
 	}
 	if len(w.failed) < maxFailed {
 		w.failed = append(w.failed, FailedFrame{
