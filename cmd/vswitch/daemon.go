@@ -12,6 +12,7 @@ import (
 	"vswitch/internal/api"
 	"vswitch/internal/config"
 	"vswitch/internal/lab"
+	"vswitch/internal/metrics"
 	vswitch "vswitch/switch"
 )
 
@@ -27,8 +28,11 @@ type daemon struct {
 
 	// change serialises reload and stop, and guards the making and removing of the
 	// lab. It is taken before life and tally.
-	change sync.Mutex
-	lab    *lab.Lab
+	change  sync.Mutex
+	lab     *lab.Lab
+	metrics *metrics.Server // nil: nowhere
+
+	events *lookout
 
 	tally   sync.Mutex // guards the fields below
 	reloads api.Reloads
@@ -45,7 +49,7 @@ type daemon struct {
 // takes over what a daemon that was killed has left. If anything cannot be made,
 // everything is as it was before. The caller has begun an operation on s. openLog
 // is called when s is locked.
-func startDaemon(s stateDir, file string, cfg vswitch.Config, openLog func() (*slog.Logger, error)) (*daemon, error) {
+func startDaemon(s stateDir, file string, cfg config.File, openLog func() (*slog.Logger, error)) (*daemon, error) {
 	if err := lab.Check(); err != nil {
 		return nil, err
 	}
@@ -56,13 +60,20 @@ func startDaemon(s stateDir, file string, cfg vswitch.Config, openLog func() (*s
 	if err != nil {
 		return nil, err
 	}
-	d := &daemon{state: s, file: file, started: time.Now(), ended: make(chan struct{}), lab: l}
+	d := &daemon{state: s, file: file, started: time.Now(), ended: make(chan struct{}), lab: l, events: newLookout()}
+	var next *metrics.Server
 	if d.log, err = openLog(); err == nil {
-		err = d.buildOrAdopt(cfg)
+		next, err = d.reserveMetrics(cfg.API)
+	}
+	if err == nil {
+		if err = d.buildOrAdopt(cfg.VPC); err != nil {
+			d.releaseMetrics(next)
+		}
 	}
 	if err != nil {
 		return nil, errors.Join(err, l.Close())
 	}
+	d.serveMetrics(next)
 	return d, nil
 }
 
@@ -150,6 +161,7 @@ func (d *daemon) Reload(r api.ReloadRequest) (api.ReloadReply, error) {
 	reply, err := d.reload(r)
 	if !r.DryRun {
 		d.count(err)
+		d.tellReload(&reply, err)
 	}
 	switch {
 	case r.DryRun:
@@ -190,10 +202,11 @@ func (d *daemon) reloadCounts() api.Reloads {
 
 // reload is Reload. d.change is held.
 func (d *daemon) reload(r api.ReloadRequest) (api.ReloadReply, error) {
-	cfg, err := config.Load(d.file)
+	read, err := config.LoadFile(d.file)
 	if err != nil {
 		return api.ReloadReply{}, &api.Error{Kind: api.KindConfiguration, Message: err.Error()}
 	}
+	cfg := read.VPC
 	if cfg.VPC.Name != d.state.vpc {
 		return api.ReloadReply{}, &api.Error{Kind: api.KindConflict, Message: fmt.Sprintf(
 			"%s now describes the VPC %s, and %s runs from it: take that one down first (vswitch down --vpc %s)", d.file, cfg.VPC.Name, d.state.vpc, d.state.vpc)}
@@ -204,12 +217,19 @@ func (d *daemon) reload(r api.ReloadRequest) (api.ReloadReply, error) {
 		return api.ReloadReply{}, &api.Error{Kind: api.KindConfiguration, Message: err.Error()}
 	}
 	reply := api.ReloadReply{DryRun: r.DryRun, Changes: changes(&running, &full), Generation: d.sw.Status().Generation}
+	reply.Changes = append(reply.Changes, d.metricsChange(read.API)...)
 	if r.DryRun {
 		return reply, nil
 	}
-	if reply.Warnings, err = d.apply(full, reply.Generation); err != nil {
+	next, err := d.reserveMetrics(read.API)
+	if err != nil {
 		return api.ReloadReply{}, err
 	}
+	if reply.Warnings, err = d.apply(full, reply.Generation); err != nil {
+		d.releaseMetrics(next)
+		return api.ReloadReply{}, err
+	}
+	d.serveMetrics(next)
 	reply.Generation = d.sw.Status().Generation
 	return reply, nil
 }
@@ -248,6 +268,8 @@ func (d *daemon) Stop() (api.StopReply, error) {
 		return api.StopReply{}, errStopping(d.state.vpc)
 	}
 	d.logFailed(d.sw.Status().Captured)
+	d.tellStopping()
+	d.serveMetrics(nil)
 	d.life.Lock()
 	d.stopped = true
 	err := d.sw.Close()

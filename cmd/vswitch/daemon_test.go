@@ -38,7 +38,7 @@ func standing(t *testing.T) (d *daemon, log *bytes.Buffer) {
 		t.Fatal(err)
 	}
 	log = &bytes.Buffer{}
-	d = &daemon{state: s, file: file, log: slog.New(slog.NewTextHandler(log, nil)), started: time.Now(), ended: make(chan struct{}), lab: l, sw: sw}
+	d = &daemon{state: s, file: file, log: slog.New(slog.NewTextHandler(log, nil)), started: time.Now(), ended: make(chan struct{}), lab: l, sw: sw, events: newLookout()}
 	t.Cleanup(func() {
 		report, err := l.Down()
 		if err := errors.Join(sw.Close(), err, l.Close()); err != nil || report.Anything() {

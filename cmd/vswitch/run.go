@@ -63,11 +63,11 @@ func (c *cli) run(up *readiness) error {
 	if err := lab.Check(); err != nil {
 		return err
 	}
-	cfg, file, err := c.load()
+	cfg, file, err := c.loadFile()
 	if err != nil {
 		return err
 	}
-	s, err := c.state(cfg.VPC.Name)
+	s, err := c.state(cfg.VPC.VPC.Name)
 	if err != nil {
 		return err
 	}
@@ -97,6 +97,9 @@ func (c *cli) run(up *readiness) error {
 // ready is called once the API answers.
 func serve(d *daemon, signals <-chan os.Signal, ready func(api.Status)) error {
 	defer d.leave()
+	d.tellStarted()
+	go d.watch()
+	defer func() { <-d.events.ended }() // Stop, on every way out, ends it
 	socket, err := api.Listen(d.state.socket())
 	if err != nil {
 		_, stopErr := d.Stop()

@@ -28,21 +28,27 @@ func (c *cli) givenFile() string {
 // file's absolute path, which is returned as well; what the command prints is
 // shortened again by report and the tables.
 func (c *cli) load() (vswitch.Config, string, error) {
+	file, path, err := c.loadFile()
+	return file.VPC, path, err
+}
+
+// loadFile is load for those who run the VPC.
+func (c *cli) loadFile() (config.File, string, error) {
 	path, err := filepath.Abs(c.givenFile())
 	if err != nil {
-		return vswitch.Config{}, "", err
+		return config.File{}, "", err
 	}
 	if _, err := os.Stat(path); errors.Is(err, fs.ErrNotExist) {
-		return vswitch.Config{}, "", usagef("%s: no such file (name one with -f, or set VSWITCH_FILE)", c.givenFile())
+		return config.File{}, "", usagef("%s: no such file (name one with -f, or set VSWITCH_FILE)", c.givenFile())
 	}
-	cfg, err := config.Load(path)
+	file, err := config.LoadFile(path)
 	if err != nil {
-		return vswitch.Config{}, "", err
+		return config.File{}, "", err
 	}
-	if c.vpc != "" && c.vpc != cfg.VPC.Name {
-		return vswitch.Config{}, "", usagef("--vpc %s: %s describes the VPC %s", c.vpc, c.givenFile(), cfg.VPC.Name)
+	if name := file.VPC.VPC.Name; c.vpc != "" && c.vpc != name {
+		return config.File{}, "", usagef("--vpc %s: %s describes the VPC %s", c.vpc, c.givenFile(), name)
 	}
-	return cfg, path, nil
+	return file, path, nil
 }
 
 // shorten writes the path of this invocation's file as the user wrote it.

@@ -78,6 +78,7 @@ var samples = []struct {
 }{
 	{"Status", sampleStatus()},
 	{"Connections", sampleConnections()},
+	{"Events", sampleEvents()},
 	{"ReloadRequest", ReloadRequest{File: "/home/ann/lab/vpc.toml", DryRun: true}},
 	{"ReloadReply", sampleReload()},
 	{"StopReply", sampleStop()},

@@ -41,6 +41,11 @@ func (f *fake) Reload(r ReloadRequest) (ReloadReply, error) {
 	return sampleReload(), f.err
 }
 
+func (f *fake) Events(_ context.Context, after uint64) (Events, error) {
+	f.asked = append(f.asked, fmt.Sprintf("events %d", after))
+	return sampleEvents(), f.err
+}
+
 func (f *fake) Stop() (StopReply, error) {
 	f.asked = append(f.asked, "stop")
 	return sampleStop(), f.err

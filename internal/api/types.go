@@ -202,8 +202,8 @@ const (
 // A Change is one object that differs between two configurations.
 type Change struct {
 	Action string `json:"action"`
-	Object string `json:"object"` // vpc, subnet, security_group, nacl, prefix_list, instance, conntrack, quotas, test
-	Name   string `json:"name"`   // "" for conntrack and quotas
+	Object string `json:"object"` // vpc, subnet, security_group, nacl, prefix_list, instance, conntrack, quotas, test, api
+	Name   string `json:"name"`   // "" for conntrack, quotas and api
 }
 
 // StopReply is the answer to POST /v1/stop. The process ends right after it.

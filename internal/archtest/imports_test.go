@@ -14,11 +14,13 @@ import (
 // Test doubles are not listed: the package of doubles for x is x/xtest (port
 // and port/porttest) and stands half a layer above x.
 var layers = [][]string{
-	{"internal/policy"},
+	{"internal/policy", "internal/event"},
 	{"internal/wire", "internal/classify", "internal/mapped"},
-	{"conntrack", "filter", "nacl", "port"},
+	{"conntrack", "filter", "nacl", "port", "internal/cover"},
 	{"switch"},
+	{"internal/graph", "internal/lint"},
 	{"internal/account", "internal/api", "internal/config", "internal/lab"},
+	{"internal/metrics"},
 	{"cmd/vswitch", "bench/peers"},
 	{"internal/archtest", "internal/e2e"},
 }
@@ -40,6 +42,8 @@ var homes = []struct {
 	{"github.com/spf13/cobra", "cmd/vswitch", false},                 // the library has no command line,
 	{"github.com/coreos/go-systemd/v22", "cmd/vswitch", false},       // no service manager,
 	{"golang.org/x/term", "cmd/vswitch", false},                      // and no terminal
+	{"charm.land", "cmd/vswitch", false},                             // likewise
+	{"github.com/prometheus", "internal/metrics", false},             // counters are plain numbers to everybody else
 }
 
 // height returns where a package of the module stands: ten times its layer, and

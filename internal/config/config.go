@@ -32,11 +32,8 @@ const MaxSize = 16 << 20
 // wrong; another error if it cannot be read. The origins of all objects name the
 // file as path does.
 func Load(path string) (vswitch.Config, error) {
-	data, err := read(path)
-	if err != nil {
-		return vswitch.Config{}, err
-	}
-	return Parse(path, data)
+	file, err := LoadFile(path)
+	return file.VPC, err
 }
 
 // read returns the contents of a regular file, and of one that is too long only
@@ -61,18 +58,24 @@ func read(path string) ([]byte, error) {
 // Parse reads a configuration. file is its name in errors and origins. The error,
 // if any, is of type Errors.
 func Parse(file string, data []byte) (vswitch.Config, error) {
+	f, err := parseFile(file, data)
+	return f.VPC, err
+}
+
+// parseFile reads all of a file.
+func parseFile(file string, data []byte) (File, error) {
 	tree, value, mistake := parseTOML(data)
 	if mistake != nil {
 		mistake.File = file
-		return vswitch.Config{}, Errors{*mistake}
+		return File{}, Errors{*mistake}
 	}
 	d := newDecoder(file)
 	c := d.config(tree, value)
 	d.locate(tree, c.Validate())
 	if len(d.errors) > 0 {
-		return vswitch.Config{}, d.sorted()
+		return File{}, d.sorted()
 	}
-	return c, nil
+	return File{c, d.served}, nil
 }
 
 // sorted returns the errors in file order, and behind them how many there are

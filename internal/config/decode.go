@@ -9,7 +9,7 @@ import (
 // laterTables are the tables that the file format knows and this version does
 // not have.
 var laterTables = map[string]bool{
-	"igw": true, "nat": true, "external": true, "mirror": true, "link": true, "api": true,
+	"igw": true, "nat": true, "external": true, "mirror": true, "link": true,
 }
 
 // config decodes the whole file.
@@ -36,6 +36,9 @@ func (d *decoder) config(root *node, values map[string]any) vswitch.Config {
 	}
 	c.FlowLogs = objects(&t, "flow_log", d.flowLog)
 	c.Tests = elements(&t, "test", d.test)
+	if value, n, ok := t.value("api"); ok {
+		d.served = d.api(n, value)
+	}
 	for _, n := range root.children {
 		if laterTables[n.key] {
 			t.reject(n.key, "this version of vswitch does not have it")

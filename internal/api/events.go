@@ -1,0 +1,76 @@
+package api
+
+import (
+	"context"
+	"fmt"
+	"math"
+	"net/http"
+	"net/url"
+	"strconv"
+	"time"
+
+	"vswitch/internal/event"
+)
+
+// PathEvents is where the events are.
+const PathEvents = "/v1/events"
+
+// MaxWait is how long a call for events may wait for the next one.
+const MaxWait = time.Minute
+
+// Events is the answer to GET /v1/events: what happened, oldest first.
+type Events struct {
+	Events []event.Event `json:"events"`
+	Next   uint64        `json:"next"` // to ask with as `after`, for what comes behind these
+}
+
+// An EventSource has the events of a running switch.
+type EventSource interface {
+	// Events returns the events behind the one of that sequence. If there are none
+	// it waits for the next one, until ctx ends or the switch does.
+	Events(ctx context.Context, after uint64) (Events, error)
+}
+
+// Events returns the events behind the one of that sequence, 0 for all there are.
+// If there are none it waits for the next one, for at most MaxWait; the answer
+// may then be empty.
+func (c *Client) Events(ctx context.Context, after uint64, wait time.Duration) (Events, error) {
+	query := url.Values{
+		"after": {strconv.FormatUint(after, 10)},
+		"wait":  {strconv.FormatFloat(wait.Seconds(), 'f', -1, 64)},
+	}
+	return call[Events](ctx, c, http.MethodGet, PathEvents+"?"+query.Encode(), nil, wait+readDeadline)
+}
+
+// patient gives the client of a call that may wait as long as that takes. Without
+// it the deadline for sending a request would end the wait as well.
+func (s *Server) patient(call http.HandlerFunc) http.HandlerFunc {
+	return func(w http.ResponseWriter, r *http.Request) {
+		if err := http.NewResponseController(w).SetReadDeadline(time.Now().Add(MaxWait + s.deadline)); err != nil {
+			s.log.Debug("client gone", "path", r.URL.Path, "error", err)
+			return
+		}
+		call(w, r)
+	}
+}
+
+func (s *Server) events(r *http.Request) (any, error) {
+	after, wait := uint64(0), time.Duration(0)
+	if text := r.FormValue("after"); text != "" {
+		n, err := strconv.ParseUint(text, 10, 64)
+		if err != nil {
+			return nil, &Error{KindUsage, fmt.Sprintf("after %q: want the sequence of an event", text)}
+		}
+		after = n
+	}
+	if text := r.FormValue("wait"); text != "" {
+		seconds, err := strconv.ParseFloat(text, 64)
+		if err != nil || math.IsNaN(seconds) || seconds < 0 || seconds > MaxWait.Seconds() {
+			return nil, &Error{KindUsage, fmt.Sprintf("wait %q: want 0 to %g seconds", text, MaxWait.Seconds())}
+		}
+		wait = time.Duration(seconds * float64(time.Second))
+	}
+	ctx, cancel := context.WithTimeout(r.Context(), wait)
+	defer cancel()
+	return s.backend.Events(ctx, after)
+}
