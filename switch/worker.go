@@ -41,8 +41,6 @@ type worker struct {
 	polled    []*eni     // those behind pollFDs[1:], in the same order
 	pollFDs   []unix.PollFd
 	gone      map[*eni]bool // interfaces of this plane whose device was removed under us
-	tally     tally   // of what the flow cache does not count
-	way       passage // of the packet in hand, as far as it came
 	panics    uint64
 	failed    []FailedFrame
 	watching  *watching // what is copied for captures; nil while there are none
