@@ -8,6 +8,7 @@ import (
 	vswitch "vswitch/switch"
 
 	"vswitch/internal/policy"
+	"vswitch/internal/wire"
 	"vswitch/internal/wire/wiretest"
 	"vswitch/port"
 )
@@ -35,7 +36,7 @@ func (d *treadmill) Offloads() port.Offloads               { return allOffloads 
 func (d *treadmill) Close() error                          { return nil }
 
 // benchSwitch returns a switch on treadmills, in which b1 takes tcp and udp from
-// subnet A by the last of n rules, and the ports of a1 and b1.
+// subnet A by the last of n rules (IPv6 by two more), and the ports of a1 and b1.
 func benchSwitch(b *testing.B, rules, cache int) (*vswitch.Switch, map[string]*treadmill) {
 	b.Helper()
 	c := fixture()
@@ -48,9 +49,11 @@ func benchSwitch(b *testing.B, rules, cache int) (*vswitch.Switch, map[string]*t
 		})
 	}
 	for _, p := range []policy.Protocol{policy.TCP, policy.UDP} {
-		g.Ingress = append(g.Ingress, vswitch.SecurityGroupRule{
-			Service: policy.Service{Protocol: p, Ports: policy.AllPorts}, Peer: vswitch.Peer{Prefix: netip.MustParsePrefix("10.0.1.0/24")},
-		})
+		for _, block := range []string{"10.0.1.0/24", "2001:db8:a:1::/64"} {
+			g.Ingress = append(g.Ingress, vswitch.SecurityGroupRule{
+				Service: policy.Service{Protocol: p, Ports: policy.AllPorts}, Peer: vswitch.Peer{Prefix: netip.MustParsePrefix(block)},
+			})
+		}
 	}
 	sw, err := vswitch.New(c, vswitch.WithFlowCache(cache))
 	if err != nil {
@@ -85,25 +88,37 @@ func guard(c *vswitch.Config) {
 	c.Subnet("A").NetworkACL, c.Subnet("B").NetworkACL = "acl-bench", "acl-bench"
 }
 
+// routed returns a frame that an instance sends to its router.
+func routed(b *testing.B, sw *vswitch.Switch, from, text string) []byte {
+	full := sw.Config()
+	i := full.Interface(from)
+	return wiretest.Bytes(b, i.MAC, i.RouterMAC, text)
+}
+
+// handshake opens a TCP connection from a1 to b1, which are behind the devices of
+// these names.
+func handshake(b *testing.B, sw *vswitch.Switch, a1, b1 *treadmill, source, destination string) {
+	for _, step := range []struct {
+		device     *treadmill
+		from, text string
+	}{
+		{a1, "a1", source + " > " + destination + " tcp S seq=100 win=64240 wscale=7"},
+		{b1, "b1", destination + " > " + source + " tcp SA seq=500 ack=101 win=64240 wscale=7"},
+		{a1, "a1", source + " > " + destination + " tcp A seq=101 ack=501 win=512"},
+	} {
+		step.device.frames, step.device.left = [][]byte{routed(b, sw, step.from, step.text)}, 1
+		sw.Step()
+	}
+}
+
 // benchForward measures frames from a1 to b1 after an opening exchange.
 func benchForward(b *testing.B, rules, cache int, frames ...string) {
 	sw, ports := benchSwitch(b, rules, cache)
-	full := sw.Config()
-	build := func(from, text string) []byte {
-		i := full.Interface(from)
-		return wiretest.Bytes(b, i.MAC, i.RouterMAC, text)
-	}
-	play := func(from, text string) {
-		ports[from].frames, ports[from].left = [][]byte{build(from, text)}, 1
-		sw.Step()
-	}
-	play("a1", "10.0.1.10:40000 > 10.0.2.20:22 tcp S seq=100 win=64240 wscale=7")
-	play("b1", "10.0.2.20:22 > 10.0.1.10:40000 tcp SA seq=500 ack=101 win=64240 wscale=7")
-	play("a1", "10.0.1.10:40000 > 10.0.2.20:22 tcp A seq=101 ack=501 win=512")
 	a := ports["a1"]
+	handshake(b, sw, a, ports["b1"], "10.0.1.10:40000", "10.0.2.20:22")
 	a.frames = nil
 	for _, text := range frames {
-		a.frames = append(a.frames, build("a1", text))
+		a.frames = append(a.frames, routed(b, sw, "a1", text))
 	}
 	ports["b1"].taken = 0
 	a.left = b.N
@@ -130,10 +145,78 @@ func BenchmarkHit(b *testing.B) {
 	}
 }
 
-// BenchmarkMiss is the slow path for a frame of a tracked flow.
-func BenchmarkMiss(b *testing.B) {
+// BenchmarkRevisit is the slow path for a frame of a flow that is tracked: what a
+// frame costs that the flow cache has forgotten.
+func BenchmarkRevisit(b *testing.B) {
 	for _, rules := range []int{10, 1000, 10000} {
 		b.Run(fmt.Sprintf("rules=%d", rules), func(b *testing.B) { benchForward(b, rules, 0, segment) })
+	}
+}
+
+// BenchmarkEnd is a frame of a1 that goes nowhere: the platform answers it, or the
+// switch drops it.
+func BenchmarkEnd(b *testing.B) {
+	const udp = "10.0.1.10:4000 > 10.0.2.20:53 udp len=22"
+	for _, c := range []struct{ name, text, want string }{
+		{"arp", "arp who-has 10.0.1.11 tell 10.0.1.10", "answered"},
+		{"neighbor discovery", "nd solicit 2001:db8:a:1::11 from 2001:db8:a:1::10 lladdr", "answered"},
+		{"echo of the router", "10.0.1.10 > 10.0.1.1 icmp echo-request id=7", "answered"},
+		{"network ACL", "10.0.1.10:4000 > 10.0.2.20:23 tcp S seq=1", "NACL_EGRESS"},
+		{"no such host", "10.0.1.10:4000 > 10.0.2.99:53 udp len=22", "UNASSIGNED_ADDRESS"},
+		{"spoofed", "10.0.1.99:4000 > 10.0.2.20:53 udp len=22", "SOURCE_ADDRESS"},
+		{"malformed", udp + " ipcsum=bad", "IP_CHECKSUM"},
+	} {
+		b.Run(c.name, func(b *testing.B) {
+			sw, ports := benchSwitch(b, 10, 1<<16)
+			full := sw.Config()
+			guard(&full)
+			if err := sw.Apply(full, nil); err != nil {
+				b.Fatal(err)
+			}
+			a := ports["a1"]
+			a.frames, a.left = [][]byte{routed(b, sw, "a1", c.text)}, b.N
+			before := sw.Status().Totals
+			b.ReportAllocs()
+			b.ResetTimer()
+			sw.Step()
+			b.StopTimer()
+			after := sw.Status().Totals
+			met := after.Answered - before.Answered
+			if r, isReason := reasonOf(c.want); isReason {
+				met = after.Drops[r] - before.Drops[r]
+			}
+			if met != uint64(b.N) {
+				b.Fatalf("%s: %d of %d frames; counters %s", c.want, met, b.N, describe(&after))
+			}
+		})
+	}
+}
+
+// BenchmarkPath is a frame's whole way in memory: into one port, through the
+// switch, out of the other.
+func BenchmarkPath(b *testing.B) {
+	sw, _ := benchSwitch(b, 10, 1<<16)
+	from, to := port.NewMemory(64, allOffloads), port.NewMemory(64, allOffloads)
+	for name, d := range map[string]port.Device{"a1": from, "b1": to} {
+		if err := sw.Attach(name, d); err != nil {
+			b.Fatal(err)
+		}
+	}
+	frame, out := routed(b, sw, "a1", flows(1)[0]), make([]byte, wire.MaxFrame)
+	b.ReportAllocs()
+	b.ResetTimer()
+	for done := 0; done < b.N; {
+		n := min(b.N-done, 64)
+		for range n {
+			from.Send(frame)
+		}
+		sw.Step()
+		for range n {
+			if _, ok := to.Receive(out); !ok {
+				b.Fatal("a frame did not arrive")
+			}
+		}
+		done += n
 	}
 }
 

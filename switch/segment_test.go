@@ -284,48 +284,4 @@ func TestSegmentationAllocatesNothing(t *testing.T) {
 	}
 }
 
-// A plainmill is a treadmill that takes no superframes.
-type plainmill struct {
-	*treadmill
-	offloads port.Offloads
-}
-
-func (d *plainmill) Offloads() port.Offloads { return d.offloads }
-
-// BenchmarkSegment forwards a superframe of 64 KB to a port that does not take
-// it: 45 segments are one operation.
-func BenchmarkSegment(b *testing.B) {
-	for _, c := range []struct {
-		name     string
-		offloads port.Offloads
-	}{{"whole", allOffloads}, {"checksums left", port.Offloads{Checksum: true}}, {"checksums finished", port.Offloads{}}} {
-		b.Run(c.name, func(b *testing.B) {
-			sw, ports := benchSwitch(b, 10, 1<<10)
-			taken := &plainmill{&treadmill{}, c.offloads}
-			if err := sw.Attach("b1", taken); err != nil {
-				b.Fatal(err)
-			}
-			full := sw.Config()
-			from := full.Interface("a1")
-			sent := wiretest.Bytes(b, from.MAC, from.RouterMAC, "10.0.1.10:40000 > 10.0.2.20:53 udp len=65160 gso=1448")
-			ports["a1"].frames, ports["a1"].left = [][]byte{sent}, b.N
-			b.SetBytes(int64(len(sent)))
-			b.ReportAllocs()
-			b.ResetTimer()
-			sw.Step()
-			b.StopTimer()
-			segments := 45
-			if c.offloads == allOffloads {
-				segments = 1
-			}
-			if taken.taken != b.N*segments {
-				b.Fatalf("%d frames arrived, want %d", taken.taken, b.N*segments)
-			}
-		})
-	}
-}
-
-var (
-	_ port.Device = (*moody)(nil)
-	_ port.Device = (*plainmill)(nil)
-)
+var _ port.Device = (*moody)(nil)
