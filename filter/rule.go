@@ -24,6 +24,8 @@ type Rule struct {
 	Prefixes []netip.Prefix // the peer as address blocks; empty if the peer is a group
 	Group    GroupID        // the peer as the members of a group (SEM 1.4); 0 if it is address blocks
 
+	Mark uint16 // the caller's; not interpreted here
+
 	// Open says that the author wrote the any-address block as the peer, and
 	// not a prefix list that happens to hold it: only such a rule can leave a
 	// flow untracked (SEM 2.2, rows b and l). It counts for each family whose

@@ -18,6 +18,7 @@ type Entry struct {
 	Action  policy.Verdict
 	Service policy.Service
 	Prefix  netip.Prefix // the source for ingress, the destination for egress
+	Mark    uint16       // the caller's; not interpreted here
 }
 
 // A Table is a compiled network ACL. The zero Table denies everything, as does

@@ -34,7 +34,8 @@ func compile(c Config, prev *plane, devices map[string]port.Device) *plane {
 	// The resolver's address is the base of the primary block plus two (SEM 5.1).
 	p.services[wire.AddrFrom(c.VPC.CIDR.Addr().Next().Next())] = true
 
-	p.acls = compileACLs(&c, prev)
+	p.numbers = numberRules(&c, prev)
+	p.acls = p.compileACLs(prev)
 	tables := make(map[string]*routeTable, len(c.RouteTables))
 	for i := range c.RouteTables {
 		tables[c.RouteTables[i].Name] = compileRoutes(&c.RouteTables[i], local)
@@ -86,6 +87,7 @@ func compile(c Config, prev *plane, devices map[string]port.Device) *plane {
 			}
 		}
 	}
+	p.former = p.formerly(prev)
 	for _, t := range tables {
 		for i := range t.routes {
 			t.routes[i].via = p.byName[t.routes[i].target.Name]
@@ -103,7 +105,7 @@ func newSubnet(s *Subnet, acls map[string]*compiledACL) *subnet {
 		cidr6:      s.CIDR6,
 		router:     wire.AddrFrom(router),
 		broadcast:  wire.AddrFrom(lastAddress(s.CIDR)),
-		acl:        acls[s.NetworkACL].table,
+		acl:        acls[s.NetworkACL],
 		aclName:    s.NetworkACL,
 		neighbours: make(map[wire.MAC]*eni),
 		linkLocal:  make(map[wire.Addr]*eni),

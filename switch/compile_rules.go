@@ -5,6 +5,7 @@ import (
 	"slices"
 
 	"vswitch/filter"
+	"vswitch/internal/policy"
 	"vswitch/nacl"
 )
 
@@ -19,30 +20,42 @@ type compiledGroup struct {
 type compiledACL struct {
 	ingress, egress []nacl.Entry // what table was compiled from
 	table           *nacl.Table
+	implicit        [2]ruleNumber // of the denies at the end, by policy.Direction
 }
 
 // compileACLs compiles every network ACL, by name. One that prev has compiled from
 // the same entries is taken over.
-func compileACLs(c *Config, prev *plane) map[string]*compiledACL {
+func (p *plane) compileACLs(prev *plane) map[string]*compiledACL {
+	c := &p.config
 	acls := make(map[string]*compiledACL, len(c.NetworkACLs))
 	for i := range c.NetworkACLs {
 		a := &c.NetworkACLs[i]
-		ingress, egress := aclEntries(a.Ingress), aclEntries(a.Egress)
+		ingress, egress := p.aclEntries(a, policy.Ingress), p.aclEntries(a, policy.Egress)
+		implicit := [2]ruleNumber{
+			policy.Ingress: p.numbers.number(aclKey(a.Name, policy.Ingress, nil)),
+			policy.Egress:  p.numbers.number(aclKey(a.Name, policy.Egress, nil)),
+		}
 		if prev != nil {
-			if old := prev.acls[a.Name]; old != nil && slices.Equal(old.ingress, ingress) && slices.Equal(old.egress, egress) {
+			if old := prev.acls[a.Name]; old != nil && slices.Equal(old.ingress, ingress) && slices.Equal(old.egress, egress) && old.implicit == implicit {
 				acls[a.Name] = old
 				continue
 			}
 		}
-		acls[a.Name] = &compiledACL{ingress, egress, nacl.Compile(ingress, egress)}
+		acls[a.Name] = &compiledACL{ingress, egress, nacl.Compile(ingress, egress), implicit}
 	}
 	return acls
 }
 
-func aclEntries(entries []NetworkACLEntry) []nacl.Entry {
+// aclEntries returns the entries of one direction, marked with their numbers.
+func (p *plane) aclEntries(a *NetworkACL, d policy.Direction) []nacl.Entry {
+	entries := a.Ingress
+	if d == policy.Egress {
+		entries = a.Egress
+	}
 	out := make([]nacl.Entry, len(entries))
-	for i, e := range entries {
-		out[i] = nacl.Entry{Number: e.Number, Action: e.Action, Service: e.Service, Prefix: e.CIDR}
+	for i := range entries {
+		e := &entries[i]
+		out[i] = nacl.Entry{Number: e.Number, Action: e.Action, Service: e.Service, Prefix: e.CIDR, Mark: uint16(p.numbers.number(aclKey(a.Name, d, e)))}
 	}
 	return out
 }
@@ -69,7 +82,7 @@ func (p *plane) compileGroups(prev *plane) {
 	}
 	for i := range c.SecurityGroups {
 		g := &c.SecurityGroups[i]
-		ingress, egress := groupRules(c, g.Ingress, ids), groupRules(c, g.Egress, ids)
+		ingress, egress := p.groupRules(g, policy.Ingress, ids), p.groupRules(g, policy.Egress, ids)
 		if prev != nil {
 			if old := prev.groups[g.Name]; old != nil && slices.EqualFunc(old.ingress, ingress, sameRule) && slices.EqualFunc(old.egress, egress, sameRule) {
 				p.groups[g.Name] = old
@@ -82,15 +95,20 @@ func (p *plane) compileGroups(prev *plane) {
 
 // sameRule reports whether two rules are equal in all that filter reads.
 func sameRule(a, b filter.Rule) bool {
-	return a.ID == b.ID && a.Service == b.Service && a.Group == b.Group && a.Open == b.Open && slices.Equal(a.Prefixes, b.Prefixes)
+	return a.ID == b.ID && a.Mark == b.Mark && a.Service == b.Service && a.Group == b.Group && a.Open == b.Open && slices.Equal(a.Prefixes, b.Prefixes)
 }
 
-// groupRules resolves the peers of rules to blocks and group handles.
-func groupRules(c *Config, rules []SecurityGroupRule, ids map[string]filter.GroupID) []filter.Rule {
+// groupRules resolves the peers of a group's rules to blocks and group handles,
+// and marks the rules with their numbers.
+func (p *plane) groupRules(g *SecurityGroup, d policy.Direction, ids map[string]filter.GroupID) []filter.Rule {
+	c, rules := &p.config, g.Ingress
+	if d == policy.Egress {
+		rules = g.Egress
+	}
 	out := make([]filter.Rule, len(rules))
 	for i := range rules {
 		r := &rules[i]
-		out[i] = filter.Rule{ID: r.ID, Service: r.Service}
+		out[i] = filter.Rule{ID: r.ID, Service: r.Service, Mark: uint16(p.numbers.number(RuleKey{"sg:" + g.Name, d, r.ID}))}
 		switch r.Peer.Kind {
 		case PeerSecurityGroup:
 			out[i].Group = ids[r.Peer.Name]

@@ -21,11 +21,10 @@ type judge struct {
 	dry   bool   // look at the connections, but neither advance nor open any
 	trace *Trace // nil unless somebody asks why
 
-	opened bool // the packet has become a connection somewhere, even if it was dropped then
-
 	denial denial // where rules denied the packet, if they did; valid iff decide returned such a reason
 
-	refs refs // the connections of the flow; valid after decide returned None
+	refs refs    // the connections of the flow; valid after decide returned None
+	way  passage // as far as the packet came
 }
 
 // A hop is where a packet stands between the two halves of its way: it has left
@@ -51,6 +50,7 @@ func (j *judge) decide(in *eni) (*eni, policy.Reason) {
 		return nil, r
 	}
 	j.denial.to = h.out.handle
+	j.way.out = h.out.handle
 	if r := j.ingress(&h); r != policy.None { // 5, 6, 7
 		return nil, r
 	}
@@ -195,8 +195,10 @@ func (j *judge) securityGroups(e *eni, d policy.Direction, remote netip.Addr, gr
 		outcome, r = conntrack.NewFlow, policy.None
 	}
 	step := Step{Check: CheckSecurityGroup, Direction: d, Where: e.name, Verdict: verdict(r), Reason: r}
+	gate := sgGates[d]
 	switch outcome {
 	case conntrack.Tracked:
+		j.way.rules[gate] = ruleNumber(j.conns.Marked(ref))
 		step.Words = "tracked, allowed without a rule"
 		j.record(step)
 		return ref, policy.None
@@ -219,6 +221,7 @@ func (j *judge) securityGroups(e *eni, d policy.Direction, remote netip.Addr, gr
 		j.record(step)
 		return conntrack.Ref{}, step.Reason
 	}
+	j.way.rules[gate] = ruleNumber(decision.Rule.Mark)
 	if j.trace != nil {
 		rule := j.plane.rules[decision.Rule.ID]
 		step.Rule, step.Words, step.Origin, step.Untracked = decision.Rule.ID, rule.words, rule.origin, !decision.Tracked
@@ -228,6 +231,7 @@ func (j *judge) securityGroups(e *eni, d policy.Direction, remote netip.Addr, gr
 		step.Verdict, step.Reason = policy.Deny, policy.ConntrackStrict
 	case decision.Tracked && !j.dry:
 		ref, step.Reason = j.open(e, d)
+		j.conns.Mark(ref, decision.Rule.Mark)
 		step.Verdict = verdict(step.Reason)
 	}
 	j.record(step)
@@ -261,9 +265,9 @@ func (j *judge) open(e *eni, d policy.Direction) (conntrack.Ref, policy.Reason) 
 		return conntrack.Ref{}, policy.TransportChecksum
 	}
 	ref, ok := j.conns.Insert(e.handle, j.frame, j.now)
-	j.opened = j.opened || ok
 	switch {
 	case ok:
+		j.way.opened = 1
 		return ref, policy.None
 	case d == policy.Egress:
 		return ref, policy.EgressAllowance
@@ -274,8 +278,12 @@ func (j *judge) open(e *eni, d policy.Direction) (conntrack.Ref, policy.Reason) 
 // networkACL asks the network ACL at the edge of a subnet (SEM 3).
 func (j *judge) networkACL(s *subnet, d policy.Direction, remote netip.Addr) policy.Reason {
 	p := packet(j.frame, remote)
-	decision := s.acl.Judge(d, &p)
-	r := policy.None
+	decision := s.acl.table.Judge(d, &p)
+	r, number := policy.None, s.acl.implicit[d]
+	if decision.Entry != nil {
+		number = ruleNumber(decision.Entry.Mark)
+	}
+	j.way.rules[naclGates[d]] = number
 	if decision.Verdict != policy.Allow {
 		if decision.Entry != nil {
 			j.denial.entry = uint16(decision.Entry.Number)

@@ -8,7 +8,6 @@ import (
 	"vswitch/filter"
 	"vswitch/internal/policy"
 	"vswitch/internal/wire"
-	"vswitch/nacl"
 	"vswitch/port"
 )
 
@@ -48,7 +47,7 @@ type subnet struct {
 	routers6   []wire.Addr  // its IPv6 addresses; none without IPv6
 	routerMAC  wire.MAC
 	broadcast  wire.Addr // the last address of the block
-	acl        *nacl.Table
+	acl        *compiledACL
 	aclName    string
 	neighbours map[wire.MAC]*eni
 	linkLocal  map[wire.Addr]*eni // the neighbours by their link-local addresses

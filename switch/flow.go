@@ -67,17 +67,16 @@ func originOf(in *eni, f *wire.Frame) origin {
 //
 // It starts small and grows while flows that it pushed out come back (flow_grow.go).
 type flowCache struct {
-	entries []flowEntry   // a power of two, or none
-	memory  mapped.Memory // where they lie
-	seed    [2]uint64     // random, so that nobody can aim at one place
-	held    int           // entries that are not empty
-	hits    uint64
-	misses  uint64
+	flowTable
+	seed   [2]uint64 // random, so that nobody can aim at one place
+	held   int       // entries that are not empty
+	hits   uint64
+	misses uint64
 	growth
 }
 
 // flowWays is how many places an entry may be in: its own and those behind it.
-const flowWays = 4
+const flowWays = 8
 
 // newFlowCache returns a cache that grows to at most n entries, rounded up to a
 // power of two; none for n = 0.
@@ -87,30 +86,26 @@ func newFlowCache(n int) (flowCache, error) {
 		return c, nil
 	}
 	c.limit = 1 << bits.Len(uint(max(n, flowWays)-1))
-	size := min(c.limit, flowsAtFirst)
-	m, err := mapped.Map(size * int(unsafe.Sizeof(flowEntry{})))
+	m, err := mapped.Map(min(c.limit, flowsAtFirst) * flowCost)
 	if err != nil {
 		return flowCache{}, fmt.Errorf("flow cache: %w", err)
 	}
-	c.use(m)
+	c.flowTable = newFlowTable(m)
 	return c, nil
 }
 
-// use makes m, which is zero, the place of the entries.
-func (c *flowCache) use(m mapped.Memory) {
-	c.memory, c.entries, c.held = m, mapped.Slice[flowEntry](m), 0
-}
-
-// empty forgets all flows.
+// empty forgets all flows, but for what they have done so far.
 func (c *flowCache) empty() {
-	c.memory.Clear()
+	for i := range c.entries {
+		c.entries[i].made = 0
+	}
 	c.held = 0
 }
 
 // close gives the memory back. The cache must not be used after it.
 func (c *flowCache) close() error {
 	c.entries = nil
-	return errors.Join(c.memory.Unmap(), c.next.Unmap(), c.lost.Unmap())
+	return errors.Join(c.memory.Unmap(), c.former.memory.Unmap(), c.next.Unmap(), c.lost.Unmap())
 }
 
 // remembered returns the interface that a frame goes to whose flow the cache
@@ -118,12 +113,14 @@ func (c *flowCache) close() error {
 // the frame must be judged.
 func (w *worker) remembered(in *eni, f *wire.Frame) *eni {
 	c := &w.cache
-	if e := c.lookup(&f.Tuple, originOf(in, f)); e != nil {
+	if place, ok := c.lookup(&f.Tuple, originOf(in, f)); ok {
+		e := &c.entries[place]
 		if out := w.plane.judgedLike(e, in); out != nil && (e.from&routedBit != 0 || f.Dst == out.mac) && w.advance(e, f) {
 			if e.out&warm == 0 {
 				e.out |= warm
 			}
 			c.hits++
+			w.way.place = place + 1
 			return out
 		}
 	}
@@ -141,18 +138,19 @@ func (p *plane) judgedLike(e *flowEntry, in *eni) *eni {
 	return out
 }
 
-// lookup returns the entry of a flow, of whatever generation, or nil.
-func (c *flowCache) lookup(t *wire.FiveTuple, from origin) *flowEntry {
+// lookup returns the place of a flow's entry, which may be of any generation, and
+// false if it has none.
+func (c *flowCache) lookup(t *wire.FiveTuple, from origin) (place uint32, ok bool) {
 	if len(c.entries) == 0 {
-		return nil
+		return 0, false
 	}
 	at, mask := c.hash(&t.Src, &t.Dst, t.SrcPort, t.DstPort, t.Protocol), uint64(len(c.entries)-1)
 	for i := uint64(0); i < flowWays; i++ {
-		if e := &c.entries[(at+i)&mask]; e.holds(t, from) {
-			return e
+		if at := (at + i) & mask; c.entries[at].holds(t, from) {
+			return uint32(at), true
 		}
 	}
-	return nil
+	return 0, false
 }
 
 // holds reports whether e is the entry of a flow; no flow's origin is zero, as
@@ -161,54 +159,68 @@ func (e *flowEntry) holds(t *wire.FiveTuple, from origin) bool {
 	return e.srcPort == t.SrcPort && e.dstPort == t.DstPort && e.from == from && e.src == t.Src && e.dst == t.Dst
 }
 
-// remember stores the flow of a frame that p has judged: it goes from in to out.
-func (c *flowCache) remember(p *plane, in, out *eni, f *wire.Frame, r refs) {
+// remember stores the flow of a frame that j has judged: it goes from in to out. It
+// returns its place plus one, or 0 if it has none. What the flow that was there
+// before has done goes to the tally.
+func (c *flowCache) remember(in, out *eni, j *judge, rest *tally) uint32 {
 	if len(c.entries) == 0 {
-		return
+		return 0
 	}
-	t, from := &f.Tuple, originOf(in, f)
+	t, from := &j.frame.Tuple, originOf(in, j.frame)
 	at := c.hash(&t.Src, &t.Dst, t.SrcPort, t.DstPort, t.Protocol)
-	place, state := c.place(p, at, t, from)
-	if place == nil {
-		return
+	place, state, ok := c.place(j.plane, at, t, from)
+	if !ok {
+		return 0
 	}
-	*place = flowEntry{
+	c.settle(place, rest)
+	if e := &c.entries[place]; j.refs == (refs{}) && (e.made == 0 || !e.holds(t, from)) {
+		j.way.opened = 1 // an untracked flow begins when the cache learns of it
+	}
+	c.entries[place] = flowEntry{
 		src: t.Src, dst: t.Dst, srcPort: t.SrcPort, dstPort: t.DstPort, from: from,
-		refs: r, made: p.generation, out: out.handle<<1 | state,
+		refs: j.refs, made: j.plane.generation, out: out.handle<<1 | state,
 	}
+	c.counts[place].rules = j.way.rules
+	return place + 1
 }
 
 // place returns where to store a flow, and whether it is warm: its old place, one
 // whose entry has become worthless, or that of a flow which has not come back. It
-// returns nil if it finds none of them.
-func (c *flowCache) place(p *plane, at uint64, t *wire.FiveTuple, from origin) (place *flowEntry, state uint32) {
+// returns false if it finds none of them.
+func (c *flowCache) place(p *plane, hash uint64, t *wire.FiveTuple, from origin) (place, state uint32, ok bool) {
+	const none = ^uint32(0)
 	mask := uint64(len(c.entries) - 1)
-	var worthless, cold *flowEntry
+	worthless, cold := none, none
 	for i := uint64(0); i < flowWays; i++ {
-		e := &c.entries[(at+i)&mask]
+		at := uint32((hash + i) & mask)
+		e := &c.entries[at]
 		switch {
 		case e.holds(t, from):
-			return e, warm
-		case worthless != nil:
+			if e.made == 0 {
+				c.held++
+			}
+			return at, warm, true
+		case worthless != none:
 		case e.made == 0, !p.current(e):
-			worthless = e
-		case cold == nil && e.out&warm == 0:
-			cold = e
+			worthless = at
+		case cold == none && e.out&warm == 0:
+			cold = at
 		}
 	}
-	state = c.returned(at)
+	state = c.returned(hash)
 	switch {
-	case worthless != nil:
-		if worthless.made == 0 {
+	case worthless != none:
+		if c.entries[worthless].made == 0 {
 			c.held++
 		}
-		return worthless, state
-	case cold != nil:
-		c.lose(c.hash(&cold.src, &cold.dst, cold.srcPort, cold.dstPort, uint8(cold.from)))
-		return cold, state
+		return worthless, state, true
+	case cold != none:
+		e := &c.entries[cold]
+		c.lose(c.hash(&e.src, &e.dst, e.srcPort, e.dstPort, uint8(e.from)))
+		return cold, state, true
 	}
-	c.entries[(at+at>>62)&mask].out &^= warm
-	return nil, 0
+	c.entries[(hash+hash>>61)&mask].out &^= warm
+	return 0, 0, false
 }
 
 // current reports whether the flow of an entry, which is not empty, would still be
@@ -231,7 +243,7 @@ func (c *flowCache) forget(t wire.FiveTuple) {
 		for i := uint64(0); i < flowWays; i++ {
 			e := &c.entries[(at+i)&mask]
 			if e.made != 0 && e.holds(&t, e.from) && uint8(e.from) == t.Protocol {
-				*e = flowEntry{}
+				e.made = 0
 				c.held--
 			}
 		}

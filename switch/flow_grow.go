@@ -1,10 +1,6 @@
 package vswitch
 
-import (
-	"unsafe"
-
-	"vswitch/internal/mapped"
-)
+import "vswitch/internal/mapped"
 
 // A growth is how a flowCache finds out that it is too small, and becomes larger.
 //
@@ -23,6 +19,7 @@ type growth struct {
 	lost     mapped.Memory // where they lie
 	stored   int           // flows stored since the last count
 	came     int           // of them, those that had been pushed out
+	former   flowTable     // the table before, as long as somebody may ask what its flows have done; else empty
 	next     mapped.Memory // the larger table; empty unless one is on its way
 	prepared int           // bytes of next that are resident
 }
@@ -81,7 +78,7 @@ func (c *flowCache) begin() {
 	if size <= len(c.entries) || c.next.Len() > 0 {
 		return
 	}
-	m, err := mapped.Map(size * int(unsafe.Sizeof(flowEntry{})))
+	m, err := mapped.Map(size * flowCost)
 	if err != nil {
 		c.limit = len(c.entries)
 		return
@@ -91,22 +88,33 @@ func (c *flowCache) begin() {
 }
 
 // grow goes on with a growth that has begun; it is called between two bursts.
-func (c *flowCache) grow() {
+func (c *flowCache) grow(rest *tally) {
 	if c.next.Len() > 0 {
-		c.prepare()
+		c.prepare(rest)
 	}
 }
 
 // prepare makes a piece of the larger table resident, and turns to the table once
-// all of it is.
-func (c *flowCache) prepare() {
-	c.next.Populate(c.prepared, mapped.Page)
-	if c.prepared += mapped.Page; c.prepared < c.next.Len() {
+// all of it is. What the flows of the table before the present one have done goes
+// to the tally first, if nobody has asked for it meanwhile.
+func (c *flowCache) prepare(rest *tally) {
+	if c.prepared < c.next.Len() {
+		c.next.Populate(c.prepared, mapped.Page)
+		c.prepared += mapped.Page
 		return
 	}
-	_ = c.memory.Unmap() // it cannot fail for what Map has returned
-	c.use(c.next)
-	c.next = mapped.Memory{}
+	var records [64]flowRecord
+	if n := c.former.take(records[:]); n > 0 {
+		for i := range records[:n] {
+			rest.merge(&records[i])
+		}
+		return
+	}
+	_ = c.former.memory.Unmap() // it cannot fail for what Map has returned
+	c.former, c.flowTable = c.flowTable, newFlowTable(c.next)
+	c.next, c.held = mapped.Memory{}, 0
+	c.stored, c.came = 0, 0
+	c.lost.Clear() // or the flows that come to the new table would count as coming back to it
 	if len(c.entries) == c.limit {
 		_, c.marks = c.lost.Unmap(), nil
 	}

@@ -46,7 +46,7 @@ const (
 func (w *worker) burst(in *eni) (frames int) {
 	defer w.contain(in)
 	w.now = w.clock()
-	w.cache.grow()
+	w.cache.grow(&w.tally)
 	w.segments = 0
 	for bytes := 0; frames < burstFrames && bytes < burstBytes && w.segments < burstSegments; {
 		n, status := in.device.Read(w.buffer)
@@ -76,7 +76,7 @@ func (w *worker) burst(in *eni) (frames int) {
 // as that.
 func (w *worker) forward(in *eni, b []byte) *eni {
 	f, c := &w.frame, &w.counters[in.handle]
-	w.pending, w.current = true, b
+	w.pending, w.current, w.way = true, b, passage{}
 	c.RxFrames++
 	c.RxBytes += uint64(len(b) - wire.VirtioSize)
 	if r := f.Parse(b, in.mtu); r != policy.None {
@@ -106,7 +106,8 @@ func (w *worker) forward(in *eni, b []byte) *eni {
 		w.drop(in, r)
 		return nil
 	}
-	w.cache.remember(w.plane, in, out, f, j.refs)
+	w.way.place = w.cache.remember(in, out, &j, &w.tally)
+	w.way.opened = j.way.opened
 	return out
 }
 
@@ -156,8 +157,8 @@ func (w *worker) uncached(in *eni, f *wire.Frame) *eni {
 func (w *worker) judge(in *eni, f *wire.Frame) (judge, *eni, policy.Reason) {
 	j := judge{plane: w.plane, conns: w.conns, frame: f, now: w.now}
 	out, r := j.decide(in)
-	w.denial = j.denial
-	if j.opened {
+	w.denial, w.way = j.denial, j.way
+	if j.way.opened > 0 {
 		w.cache.forget(f.Tuple)
 	}
 	return j, out, r
@@ -198,6 +199,7 @@ func (w *worker) settle(in *eni, r policy.Reason) {
 	}
 	w.counters[in.handle].Delivered++
 	w.pending = false
+	w.count(in, policy.None)
 }
 
 // written counts a frame, which lies in two parts, at the port that took it, or
@@ -224,6 +226,7 @@ func (w *worker) written(out *eni, s port.Status, packets int, head, payload []b
 func (w *worker) drop(in *eni, r policy.Reason) {
 	w.counters[in.handle].Drops[r]++
 	w.pending = false
+	w.count(in, r)
 	if w.watching != nil {
 		w.watching.dropped(in, w.current, r, w.plane.generation, w.denial)
 	}

@@ -22,6 +22,7 @@ func (w *worker) hold(in *eni, f *wire.Frame) {
 	case conntrack.FragmentDropped:
 		c.Held -= uint64(v.Dropped)
 		c.Drops[v.Reason] += uint64(v.Dropped)
+		w.countHeld(in.handle, f, v.Reason, v.Dropped)
 		w.drop(in, v.Reason)
 	case conntrack.FragmentsComplete:
 		c.Held -= uint64(len(v.Complete) - 1)
@@ -41,8 +42,10 @@ func (w *worker) forwardDatagram(in *eni, v conntrack.Verdict) {
 		}
 	}
 	var out *eni
+	var flow wire.FiveTuple
 	if r == policy.None {
 		w.reparse(in, v.Complete[v.First])
+		flow = f.Tuple
 		f.TCP.Length = data - (f.Payload - f.Data) // what the connection advances by
 		_, out, r = w.judge(in, f)
 	}
@@ -51,11 +54,12 @@ func (w *worker) forwardDatagram(in *eni, v conntrack.Verdict) {
 		if w.watching != nil {
 			w.watching.remember(b)
 		}
+		w.reparse(in, b)
+		f.Tuple = flow // it is counted with the flow, whose ports the first fragment alone has
 		if r != policy.None {
 			w.drop(in, r)
 			continue
 		}
-		w.reparse(in, b)
 		w.transmit(in, out, f)
 	}
 }
@@ -80,4 +84,5 @@ func (w *worker) fragmentsExpired(handle uint32, frames int) {
 	c := &w.counters[handle]
 	c.Held -= uint64(frames)
 	c.Drops[policy.FragmentTimeout] += uint64(frames)
+	w.countHeld(handle, &wire.Frame{}, policy.FragmentTimeout, frames)
 }

@@ -31,7 +31,7 @@ type Observation struct {
 	Frames  uint64 // as they were received; a superframe is one
 	Packets uint64 // as they are on the wire; a superframe is as many as its segments
 	Bytes   uint64 // of the packets, from their IP headers on; of the frame behind its Ethernet header if it has none
-	Opened  uint64 // how many connections or untracked exchanges these packets began, at either end
+	Opened  uint64 // flows that these packets began: a connection at either end, or untracked and new to the flow cache
 
 	First, Last time.Time // when the first and the last of them came in
 
@@ -60,6 +60,12 @@ type RuleKey struct {
 	Direction policy.Direction
 	ID        string // sgr-..., or a network ACL's rule number; "*" is the implicit deny at its end
 }
+
+// The gates of the two kinds of rules, by policy.Direction.
+var (
+	sgGates   = [2]Gate{policy.Egress: GateSGEgress, policy.Ingress: GateSGIngress}
+	naclGates = [2]Gate{policy.Egress: GateNACLEgress, policy.Ingress: GateNACLIngress}
+)
 
 // Direction returns the direction of the rules that judge at the gate.
 func (g Gate) Direction() policy.Direction {

@@ -18,6 +18,7 @@ func (s *Switch) Status() Status {
 		st = Status{
 			Generation: p.generation,
 			FlowCache:  FlowCacheStatus{Entries: len(w.cache.entries), Hits: w.cache.hits, Misses: w.cache.misses},
+			Uncounted:  w.tally.lost,
 			Panics:     w.panics,
 			Capacity:   w.conns.Capacity(),
 			Tracked:    w.conns.Len(),

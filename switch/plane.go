@@ -24,6 +24,8 @@ type plane struct {
 	services  map[wire.Addr]bool   // addresses of platform services inside the VPC's blocks
 	rules     map[string]ruleWords // security-group rules by id, for traces
 
+	numbers   *ruleNumbers              // of all rules
+	former    formerNames               // for what was seen before this plane was published
 	groups    map[string]*compiledGroup // security groups by name
 	lastGroup filter.GroupID            // the highest that was ever given out
 	acls      map[string]*compiledACL   // network ACLs by name

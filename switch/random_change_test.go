@@ -52,6 +52,8 @@ func (w *world) change() {
 			s.ports[name] = port.NewMemory(p.depth, p.offloads)
 			devices[name] = s.ports[name]
 		}
+		s.observe()
+		s.forgetRemoved(&c)
 		if err := s.sw.Apply(c, devices); err != nil {
 			panic(fmt.Sprintf("%s: %v", what, err))
 		}

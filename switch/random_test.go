@@ -103,6 +103,7 @@ type twin struct {
 	name  string
 	sw    *vswitch.Switch
 	ports map[string]*port.Memory
+	seen  map[string]outcomes // by sender, of all Observations
 	buf   []byte
 }
 
@@ -134,7 +135,7 @@ func newWorld(seed uint64, seen *tally, explain bool) *world {
 			panic(fmt.Sprintf("%v\n%s", err, printConfig(&w.config)))
 		}
 		w.twins[i] = &twin{name: [...]string{"with a flow cache", "without a flow cache"}[i], sw: sw,
-			ports: map[string]*port.Memory{}, buf: make([]byte, wire.MaxFrame)}
+			ports: map[string]*port.Memory{}, seen: map[string]outcomes{}, buf: make([]byte, wire.MaxFrame)}
 	}
 	w.adopt()
 	for _, in := range w.config.Instances {
@@ -188,6 +189,7 @@ func (w *world) step(seed uint64) {
 	}
 	if w.steps%32 == 0 && w.mismatch == "" {
 		w.compareConnections()
+		w.compareObservations()
 	}
 }
 
@@ -217,6 +219,9 @@ func (w *world) send(from string, b []byte) (verdict, bool) {
 		w.trace = why.String()
 	}
 	for _, s := range w.twins {
+		if traced {
+			s.observe()
+		}
 		if !s.ports[from].Send(b) {
 			panic("the port of " + from + " does not send")
 		}
@@ -232,6 +237,9 @@ func (w *world) send(from string, b []byte) (verdict, bool) {
 	w.compare()
 	if traced {
 		w.compareTrace(why, v, b)
+		for _, s := range w.twins {
+			w.compareRules(s, s.observe(), why)
+		}
 	}
 	return v, true
 }

@@ -1,6 +1,7 @@
 package vswitch
 
 import (
+	"slices"
 	"strconv"
 
 	"vswitch/internal/policy"
@@ -15,6 +16,7 @@ type ruleNumber uint16
 // possible, since connections remember the rule that allowed them. It is
 // immutable once its plane is published; the nil ruleNumbers has none.
 type ruleNumbers struct {
+	keys  []RuleKey // in the order of the configuration
 	byKey map[RuleKey]ruleNumber
 	byNum map[ruleNumber]RuleKey
 	last  ruleNumber // the one given out last
@@ -24,15 +26,18 @@ type ruleNumbers struct {
 // that come last have none, and are not counted.
 const maxRules = 1<<16 - 1
 
-// numberRules numbers the rules of a completed configuration, of which prev had
-// some already.
-func numberRules(c *Config, prev *ruleNumbers) *ruleNumbers {
-	n := &ruleNumbers{byKey: make(map[RuleKey]ruleNumber), byNum: make(map[ruleNumber]RuleKey)}
+// numberRules numbers the rules of a completed configuration, of which prev, which
+// may be nil, had some already.
+func numberRules(c *Config, prev *plane) *ruleNumbers {
 	keys := RuleKeys(c)
+	n := &ruleNumbers{keys: keys, byKey: make(map[RuleKey]ruleNumber, len(keys)), byNum: make(map[ruleNumber]RuleKey, len(keys))}
 	if prev != nil {
-		n.last = prev.last
+		if slices.Equal(prev.numbers.keys, keys) {
+			return prev.numbers
+		}
+		n.last = prev.numbers.last
 		for _, k := range keys {
-			if number, ok := prev.byKey[k]; ok {
+			if number, ok := prev.numbers.byKey[k]; ok {
 				n.set(k, number)
 			}
 		}

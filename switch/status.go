@@ -58,6 +58,7 @@ type Status struct {
 	Ports      []PortStatus
 	Totals     Counters
 	FlowCache  FlowCacheStatus
+	Uncounted  uint64        // frames that no Observation tells of, for want of room
 	Panics     uint64        // frames whose handling failed inside the switch
 	Capacity   int           // tracked connections that all ports together may hold
 	Tracked    int           // tracked connections of all ports

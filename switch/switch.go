@@ -17,6 +17,10 @@ type Switch struct {
 	plane  atomic.Pointer[plane] // what is running, for readers; a worker holds its own copy
 	worker *worker
 
+	epoch     time.Time    // when the workers' time was 0
+	observing sync.Mutex   // guards records
+	records   []flowRecord // what Observations reads into; nil before the first call
+
 	mu      sync.Mutex // serialises Apply, Attach, Detach, Start and Close; guards the fields below
 	started bool
 	closed  atomic.Bool // written under mu
@@ -74,7 +78,7 @@ func New(c Config, opts ...Option) (*Switch, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &Switch{}
+	s := &Switch{epoch: time.Now().Add(-time.Duration(o.now()))}
 	w, err := newWorker(o)
 	if err != nil {
 		return nil, err

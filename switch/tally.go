@@ -11,11 +11,10 @@ import (
 // A passage is the way of one packet as far as it went: which interface it came
 // to, which rules decided on the way, and how many connections it began.
 type passage struct {
-	out    uint32                // handle of the receiver's interface; 0 if the packet came as far as none
-	rules  [Gates]ruleNumber     // by Gate; 0 where no rule decided
-	opened uint8                 // connections begun, at most one at each end
-	place  uint32                // of the flow in the flow cache, plus one; 0 if the cache does not know it
-	_      [1]struct{ _ uint16 } // keeps the size a multiple of eight
+	out    uint32            // handle of the receiver's interface; 0 if the packet came as far as none
+	place  uint32            // of the flow in the flow cache, plus one; 0 if the cache does not know it
+	rules  [Gates]ruleNumber // by Gate; 0 where no rule decided
+	opened uint32            // 1 if the packet began a flow, even if it was dropped then
 }
 
 // flowSums add up what packets of one flow did since they were last asked for.
@@ -49,6 +48,17 @@ func (s *flowSums) add(f *wire.Frame, now int64) {
 	case policy.ICMP, policy.ICMPv6:
 		s.icmpType, s.icmpCode = f.Type, f.Code
 	}
+}
+
+// addRaw counts frames of one packet each of which no more is known.
+func (s *flowSums) addRaw(frames uint64, bytes int, now int64) {
+	if s.frames == 0 {
+		s.first = now
+	}
+	s.frames += frames
+	s.packets += frames
+	s.bytes += uint64(bytes)
+	s.last = now
 }
 
 // merge adds what d counted, which is later.
@@ -133,13 +143,23 @@ func (t *tally) find(k *flowRecord, limit int) *flowSums {
 			t.used = append(t.used, place)
 			*r = *k
 			r.sums = flowSums{}
-			return &r.sums
+			return &r.sums // the caller counts something at once
 		}
 		if r.same(k) {
 			return &r.sums
 		}
 	}
 	return nil
+}
+
+// merge adds what a flow has done. r is a scratch value.
+func (t *tally) merge(r *flowRecord) {
+	sums := r.sums
+	if s := t.record(r); s != nil {
+		s.merge(&sums)
+	} else {
+		t.lost += sums.frames
+	}
 }
 
 // take moves up to len(out) records out of the tally, and returns how many.

@@ -5,6 +5,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"math/rand/v2"
 	"runtime"
 	"runtime/debug"
 	"sync"
@@ -41,14 +42,16 @@ type worker struct {
 	polled    []*eni     // those behind pollFDs[1:], in the same order
 	pollFDs   []unix.PollFd
 	gone      map[*eni]bool // interfaces of this plane whose device was removed under us
+	tally     tally         // of what the flow cache does not count
+	way       passage       // of the packet in hand, as far as it came
 	panics    uint64
 	failed    []FailedFrame
 	watching  *watching // what is copied for captures; nil while there are none
 	denial    denial    // of the packet that was judged last
-	busy      int64 // when the last frame came in
-	wait      int64 // how long the waits for frames were of late, in nanoseconds
-	spins     bool  // the machine has a processor to spare for spinning
-	swept     int64 // when idle state was last swept
+	busy      int64     // when the last frame came in
+	wait      int64     // how long the waits for frames were of late, in nanoseconds
+	spins     bool      // the machine has a processor to spare for spinning
+	swept     int64     // when idle state was last swept
 	stopping  bool
 
 	wakeFD  int
@@ -81,6 +84,7 @@ func newWorker(o options) (*worker, error) {
 		conns:     conns,
 		fragments: conntrack.NewFragments(),
 		cache:     cache,
+		tally:     newTally(rand.Uint64()),
 		buffer:    make([]byte, wire.MaxFrame),
 		answer:    make([]byte, 0, 256),
 		head:      make([]byte, wire.MaxSegmentHeader),

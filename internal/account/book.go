@@ -62,7 +62,9 @@ func (b *Book) Record(all []vswitch.Observation, c *vswitch.Config) {
 func (b *Book) hit(key vswitch.RuleKey, o *vswitch.Observation) {
 	h := b.rules[key]
 	h.Packets += o.Packets
-	h.Flows += o.Opened
+	if key != o.Denier() && key.ID != vswitch.ImplicitDeny {
+		h.Flows += o.Opened
+	}
 	if o.Last.After(h.Last) {
 		h.Last = o.Last
 	}

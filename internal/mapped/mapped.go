@@ -38,6 +38,10 @@ func Slice[T any](m Memory) []T {
 	return unsafe.Slice((*T)(unsafe.Pointer(&m.bytes[0])), n)
 }
 
+// Part returns n bytes of m from the given one on, which both must be multiples of
+// what is laid over them. It is m's owner who unmaps them.
+func (m Memory) Part(from, n int) Memory { return Memory{m.bytes[from : from+n : from+n]} }
+
 // Len returns the number of bytes.
 func (m Memory) Len() int { return len(m.bytes) }
 
