@@ -5,8 +5,6 @@ import (
 	"slices"
 
 	"vswitch/conntrack"
-	"vswitch/internal/policy"
-	"vswitch/internal/wire"
 )
 
 // Status returns a snapshot of the counters and ports.
@@ -103,21 +101,8 @@ func (s *Switch) Trace(instance string, b []byte) (*Trace, error) {
 			err = fmt.Errorf("instance %s: not in the configuration", instance)
 			return
 		}
-		var f wire.Frame
-		r := f.Parse(slices.Clone(b), in.mtu)
-		if r == policy.None {
-			r = in.identify(&f)
-		}
-		if r != policy.None {
-			t.Steps = append(t.Steps, Step{Check: CheckIdentity, Where: in.name, Reason: r})
-			return
-		}
-		if f.Kind == wire.KindARP || f.IsND() || in.subnet.echoes(&f) {
-			t.Steps = append(t.Steps, Step{Check: CheckPlatform, Where: in.name, Verdict: policy.Allow, Words: "for the platform itself, never judged"})
-			return
-		}
-		j := judge{plane: w.plane, conns: w.conns, frame: &f, now: w.clock(), dry: true, trace: t}
-		j.decide(in)
+		j := judge{plane: w.plane, conns: w.conns, now: w.clock(), dry: true, trace: t}
+		j.recorded(in, b)
 	})
 	return t, err
 }

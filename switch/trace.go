@@ -2,9 +2,11 @@ package vswitch
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 
 	"vswitch/internal/policy"
+	"vswitch/internal/wire"
 	"vswitch/nacl"
 )
 
@@ -36,7 +38,40 @@ type Step struct {
 
 // A Trace records how a packet was judged: the slow path with a recorder, so
 // that an explanation cannot differ from what happens.
-type Trace struct{ Steps []Step }
+type Trace struct {
+	Steps []Step
+	To    string // the instance that the packet goes to; "" if it was denied, or was for the platform
+}
+
+// Reason returns why the packet was denied: the reason of the last step.
+func (t *Trace) Reason() policy.Reason {
+	if len(t.Steps) == 0 {
+		return policy.None
+	}
+	return t.Steps[len(t.Steps)-1].Reason
+}
+
+// recorded judges the frame b, which in sent, and fills in j's trace. It neither
+// changes nor keeps b.
+func (j *judge) recorded(in *eni, b []byte) {
+	t, f := j.trace, &wire.Frame{}
+	r := f.Parse(slices.Clone(b), in.mtu)
+	if r == policy.None {
+		r = in.identify(f)
+	}
+	if r != policy.None {
+		t.Steps = append(t.Steps, Step{Check: CheckIdentity, Where: in.name, Reason: r})
+		return
+	}
+	if f.Kind == wire.KindARP || f.IsND() || in.subnet.echoes(f) {
+		t.Steps = append(t.Steps, Step{Check: CheckPlatform, Where: in.name, Verdict: policy.Allow, Words: "for the platform itself, never judged"})
+		return
+	}
+	j.frame = f
+	if out, r := j.decide(in); r == policy.None {
+		t.To = out.name
+	}
+}
 
 // record adds a step if somebody asked.
 func (j *judge) record(s Step) {

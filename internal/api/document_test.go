@@ -78,6 +78,7 @@ var samples = []struct {
 }{
 	{"Status", sampleStatus()},
 	{"Connections", sampleConnections()},
+	{"Explanation", sampleExplanation()},
 	{"Events", sampleEvents()},
 	{"ReloadRequest", ReloadRequest{File: "/home/ann/lab/vpc.toml", DryRun: true}},
 	{"ReloadReply", sampleReload()},

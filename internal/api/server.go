@@ -36,6 +36,7 @@ type Backend interface {
 	Status() (Status, error)
 	// Connections lists at most limit connections of one instance, "" for all.
 	Connections(instance string, limit int) (Connections, error)
+	Explain(ExplainRequest) (Explanation, error)
 	Reload(ReloadRequest) (ReloadReply, error)
 	EventSource
 	// Stop removes what the daemon made and makes it end after this answer.
@@ -59,6 +60,7 @@ func newServer(b Backend, log *slog.Logger, deadline time.Duration) *Server {
 	mux.HandleFunc("GET "+PathStatus, s.answer(s.status))
 	mux.HandleFunc("GET "+PathConnections, s.answer(s.connections))
 	mux.HandleFunc("GET "+PathEvents, s.patient(s.answer(s.events)))
+	mux.HandleFunc("GET "+PathExplain, s.answer(s.explain))
 	mux.HandleFunc("POST "+PathReload, s.answer(s.reload))
 	mux.HandleFunc("POST "+PathStop, s.answer(s.stop))
 	mux.HandleFunc("/", s.answer(func(r *http.Request) (any, error) {

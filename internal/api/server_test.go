@@ -25,8 +25,9 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 // A fake is a Backend that answers with the samples of the documentation, and
 // remembers what it was asked.
 type fake struct {
-	asked []string
-	err   error
+	asked     []string
+	explained []ExplainRequest
+	err       error
 }
 
 func (f *fake) Status() (Status, error) { return sampleStatus(), f.err }
@@ -34,6 +35,11 @@ func (f *fake) Status() (Status, error) { return sampleStatus(), f.err }
 func (f *fake) Connections(instance string, limit int) (Connections, error) {
 	f.asked = append(f.asked, fmt.Sprintf("connections %q %d", instance, limit))
 	return sampleConnections(), f.err
+}
+
+func (f *fake) Explain(r ExplainRequest) (Explanation, error) {
+	f.explained = append(f.explained, r)
+	return sampleExplanation(), f.err
 }
 
 func (f *fake) Reload(r ReloadRequest) (ReloadReply, error) {

@@ -20,7 +20,7 @@ var layers = [][]string{
 	{"switch"},
 	{"internal/graph", "internal/lint"},
 	{"internal/account", "internal/api", "internal/config", "internal/lab"},
-	{"internal/metrics"},
+	{"internal/metrics", "internal/explain"},
 	{"cmd/vswitch", "bench/peers"},
 	{"internal/archtest", "internal/e2e"},
 }
