@@ -97,57 +97,64 @@ func (r *flowRecord) same(k *flowRecord) bool {
 // outcome and rules, so that the sums stay exact. A worker owns it. The zero
 // tally holds nothing and counts what it is given as lost.
 type tally struct {
-	table []flowRecord // by hash; a record without frames is free
+	table []flowRecord // by hash: flowPlaces, and behind them manyPlaces; a record without frames is free
 	used  []uint32     // places of table that are taken
+	many  int          // how many of them are of many flows
 	seed  uint64
 	lost  uint64 // frames that found no place at all
 }
 
 const (
-	tallySize   = 1 << 14           // records, 2 MiB
-	tallyFlows  = tallySize * 3 / 4 // of which for flows of their own; the others are for many
-	tallyProbes = 16                // places that a record may be in
+	flowPlaces = 1 << 14 // 2 MiB
+	flowProbes = 16      // of them, in which a flow may be
+	manyPlaces = 1 << 12
+	mostMany   = manyPlaces * 3 / 4 // of them, that may be taken, so that each is found soon
 )
 
 func newTally(seed uint64) tally {
-	return tally{table: make([]flowRecord, tallySize), used: make([]uint32, 0, tallySize), seed: seed | 1}
+	return tally{table: make([]flowRecord, flowPlaces+manyPlaces), used: make([]uint32, 0, flowPlaces+manyPlaces), seed: seed | 1}
 }
-
-// crowded reports whether the tally should be asked soon.
-func (t *tally) crowded() bool { return len(t.used) >= tallyFlows/2 }
 
 // record returns the sums of k's flow, those of many flows if it has no place of
-// its own, and nil if there is none for them either. k is a scratch value.
+// its own, and nil if there is none for them either. The caller must count
+// something at once. k is a scratch value.
 func (t *tally) record(k *flowRecord) *flowSums {
-	if s := t.find(k, tallyFlows); s != nil {
-		return s
-	}
-	k.tuple, k.many = wire.FiveTuple{}, true
-	return t.find(k, tallySize)
-}
-
-// find returns the sums of the record that is the same as k; a new one if there
-// is none and fewer than limit places are taken.
-func (t *tally) find(k *flowRecord, limit int) *flowSums {
 	if len(t.table) == 0 {
 		return nil
 	}
-	at := t.hash(k)
-	for i := range uint32(tallyProbes) {
-		place := (at + i) % tallySize
-		r := &t.table[place]
-		if r.sums.frames == 0 {
-			if len(t.used) >= limit {
+	if !k.many {
+		if s := t.find(k, t.table[:flowPlaces], flowProbes); s != nil {
+			return s
+		}
+		k.tuple, k.many = wire.FiveTuple{}, true
+	}
+	return t.find(k, t.table[flowPlaces:], manyPlaces)
+}
+
+// find returns the sums of the record in places that is the same as k, a new one
+// if there is none; nil if it finds no room among so many places.
+func (t *tally) find(k *flowRecord, places []flowRecord, probes uint32) *flowSums {
+	at, mask := t.hash(k), uint32(len(places)-1)
+	for i := range probes {
+		place := (at + i) & mask
+		r := &places[place]
+		if r.sums.frames > 0 {
+			if r.same(k) {
+				return &r.sums
+			}
+			continue
+		}
+		if k.many {
+			if t.many == mostMany {
 				return nil
 			}
-			t.used = append(t.used, place)
-			*r = *k
-			r.sums = flowSums{}
-			return &r.sums // the caller counts something at once
+			t.many++
+			place += flowPlaces
 		}
-		if r.same(k) {
-			return &r.sums
-		}
+		t.used = append(t.used, place)
+		*r = *k
+		r.sums = flowSums{}
+		return &r.sums
 	}
 	return nil
 }
@@ -167,6 +174,9 @@ func (t *tally) take(out []flowRecord) int {
 	n := min(len(out), len(t.used))
 	for i, place := range t.used[len(t.used)-n:] {
 		out[i] = t.table[place]
+		if out[i].many {
+			t.many--
+		}
 		t.table[place] = flowRecord{}
 	}
 	t.used = t.used[:len(t.used)-n]
