@@ -19,7 +19,7 @@ var layers = [][]string{
 	{"conntrack", "filter", "nacl", "port", "internal/cover"},
 	{"switch"},
 	{"internal/graph", "internal/lint"},
-	{"internal/account", "internal/api", "internal/config", "internal/flowlog", "internal/lab"},
+	{"internal/account", "internal/api", "internal/capture", "internal/config", "internal/flowlog", "internal/lab"},
 	{"internal/metrics", "internal/explain"},
 	{"cmd/vswitch", "bench/peers"},
 	{"internal/archtest", "internal/e2e"},
