@@ -181,6 +181,9 @@ func (w *worker) sweep() {
 	if w.now = w.clock(); w.now-w.swept < sweepInterval {
 		return
 	}
+	if w.busy >= w.swept {
+		w.active.tell()
+	}
 	w.swept = w.now
 	sweeps := 1
 	if len(w.ready) == 0 {

@@ -53,6 +53,7 @@ type worker struct {
 	spins     bool      // the machine has a processor to spare for spinning
 	swept     int64     // when idle state was last swept
 	stopping  bool
+	active    activity // of this worker
 
 	wakeFD  int
 	asked   atomic.Bool // queue is not empty
@@ -89,6 +90,7 @@ func newWorker(o options) (*worker, error) {
 		answer:    make([]byte, 0, 256),
 		head:      make([]byte, wire.MaxSegmentHeader),
 		wakeFD:    fd,
+		active:    newActivity(),
 		gone:      make(map[*eni]bool),
 		spins:     runtime.NumCPU() > 1,
 	}, nil
@@ -189,6 +191,7 @@ func (w *worker) adopt(p *plane) {
 // retire takes a port whose device was removed under us out of the loop.
 func (w *worker) retire(in *eni) {
 	w.gone[in] = true
+	w.active.tell()
 	for i, e := range w.polled {
 		if e == in {
 			w.polled = append(w.polled[:i], w.polled[i+1:]...)

@@ -70,15 +70,15 @@ func (w *Watch) LookAtSwitch(s Snapshot, now time.Time) {
 	w.lookAtPanics(s.Panics, s.Causes)
 }
 
-// Owes reports whether LookAtSwitch would tell something at that time, although
-// nothing has changed since the last: refused flows that were kept back.
-func (w *Watch) Owes(now time.Time) bool {
+// Owes returns when LookAtSwitch will have something to tell although nothing
+// changes: refused flows that it keeps back. It reports false if it keeps none.
+func (w *Watch) Owes() (at time.Time, owes bool) {
 	for _, m := range w.ports {
-		if m.seen > m.told && !now.Before(m.silentTo) {
-			return true
+		if m.seen > m.told && (!owes || m.silentTo.Before(at)) {
+			at, owes = m.silentTo, true
 		}
 	}
-	return false
+	return at, owes
 }
 
 func (w *Watch) lookAtPorts(ports []Port, now time.Time) {

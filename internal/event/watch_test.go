@@ -50,7 +50,8 @@ func play(t *testing.T, steps []step) {
 	w := NewWatch(r)
 	var sequence uint64
 	for i, s := range steps {
-		owed := w.Owes(noon.Add(s.after))
+		due, owed := w.Owes()
+		owed = owed && !noon.Add(s.after).Before(due)
 		w.LookAtSwitch(s.look, noon.Add(s.after))
 		w.LookAtProcesses(s.run)
 		got := told(r, &sequence)
@@ -102,22 +103,27 @@ func TestAllowanceIsToldOnceAMinute(t *testing.T) {
 // What was kept back is owed when its time comes, and not before.
 func TestOwes(t *testing.T) {
 	w := NewWatch(ringAtNoon())
-	look := func(after time.Duration, exceeded uint64) {
-		w.LookAtSwitch(Snapshot{Ports: []Port{{Instance: "web1", Exceeded: exceeded}}}, noon.Add(after))
-	}
-	check := func(after time.Duration, want bool) {
+	check := func(want time.Duration, owes bool) {
 		t.Helper()
-		if got := w.Owes(noon.Add(after)); got != want {
-			t.Errorf("at %v: got %v, want %v", after, got, want)
+		at, owed := w.Owes()
+		if owed != owes || owed && !at.Equal(noon.Add(want)) {
+			t.Errorf("got %v, %v, want %v after noon, %v", at, owed, want, owes)
 		}
 	}
-	look(0, 1)
-	check(2*rearm, false)
-	look(time.Second, 2)
-	check(rearm-1, false)
+	look := func(after time.Duration, web, db uint64) {
+		w.LookAtSwitch(Snapshot{Ports: []Port{{Instance: "web1", Exceeded: web}, {Instance: "db1", Exceeded: db}}}, noon.Add(after))
+	}
+	check(0, false)
+	look(0, 1, 0)
+	check(0, false) // told at once
+	look(time.Second, 2, 1)
 	check(rearm, true)
-	look(rearm, 2)
-	check(3*rearm, false)
+	look(2*time.Second, 2, 5)
+	check(rearm, true) // that of web1 comes first
+	look(rearm, 2, 5)
+	check(rearm+time.Second, true)
+	look(rearm+time.Second, 2, 5)
+	check(0, false)
 }
 
 func TestProcesses(t *testing.T) {

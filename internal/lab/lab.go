@@ -63,6 +63,7 @@ type Lab struct {
 	change   *Change               // the one between Prepare and Commit or Rollback; nil for none
 
 	watches sync.WaitGroup // the goroutines that wait for the end of a command
+	ended   chan struct{}  // see Ended
 
 	// mu guards the fields below. It is held while the journal is written, and
 	// never while the lab waits for a process.
@@ -89,6 +90,7 @@ func Open(dir string) (*Lab, error) {
 		dir:      dir,
 		lock:     lock,
 		attached: map[string]attachment{},
+		ended:    make(chan struct{}, 1),
 		watching: map[string]*watch{},
 		lost:     map[string]bool{},
 	}

@@ -100,7 +100,15 @@ func (l *Lab) processEnded(instance string, pid, code int) {
 	r.Exited, r.Code = time.Now().Round(0), code
 	l.journal.Processes[instance] = r
 	_ = l.journal.save(l.journalPath())
+	select {
+	case l.ended <- struct{}{}:
+	default: // nobody has asked since the last time
+	}
 }
+
+// Ended returns a channel, for one receiver, that gets a value when commands of
+// instances have ended by themselves: Processes says which.
+func (l *Lab) Ended() <-chan struct{} { return l.ended }
 
 // adoptProcesses watches over the commands that an earlier vswitch started. Those
 // that ended meanwhile are lost: the next Commit starts them again.
