@@ -12,30 +12,41 @@ import (
 )
 
 const checkLong = `Read the file and say every mistake in it at once, each with file:line:column.
-Nothing is built, and no rights are needed. The exit code is 2 if there are any.`
+Nothing is built, and no rights are needed. The exit code is 2 if there are any.
+
+With --lint, also say what a file without mistakes probably does not mean: rules
+that never decide, replies that no network ACL rule lets back, objects that nobody
+uses, administrators' ports that are open to everybody. Each finding has a code,
+which docs/lint.md explains, and an advice. Findings are no mistakes: the exit
+code stays 0, unless --strict makes them count as such.`
 
 func newCheck(c *cli) *cobra.Command {
-	return &cobra.Command{
+	var lint, strict bool
+	cmd := &cobra.Command{
 		Use:         "check",
 		Aliases:     []string{"validate"},
 		Short:       "Read the file and report every mistake in it",
 		Long:        checkLong,
-		Example:     "  vswitch check\n  vswitch check -f examples/two-tier/vpc.toml -o json",
+		Example:     "  vswitch check\n  vswitch check -f examples/two-tier/vpc.toml -o json\n  vswitch check --lint",
 		GroupID:     groupLab,
 		Args:        noArgs(),
 		Annotations: map[string]string{formatsKey: formatsPlain},
-		RunE:        func(*cobra.Command, []string) error { return c.check() },
+		RunE:        func(*cobra.Command, []string) error { return c.check(lint || strict, strict) },
 	}
+	cmd.Flags().BoolVar(&lint, "lint", false, "also say what is probably not meant")
+	cmd.Flags().BoolVar(&strict, "strict", false, "--lint, with exit code 2 if that finds anything")
+	return cmd
 }
 
 // A checkResult is what check says in JSON.
 type checkResult struct {
 	File     string      `json:"file"`
 	OK       bool        `json:"ok"`
-	VPC      string      `json:"vpc,omitempty"`    // absent unless OK
-	CIDR     string      `json:"cidr,omitempty"`   // likewise
-	Counts   *api.Counts `json:"counts,omitempty"` // likewise
-	Problems []problem   `json:"problems"`         // in file order
+	VPC      string      `json:"vpc,omitempty"`      // absent unless OK
+	CIDR     string      `json:"cidr,omitempty"`     // likewise
+	Counts   *api.Counts `json:"counts,omitempty"`   // likewise
+	Problems []problem   `json:"problems"`           // in file order
+	Findings *[]finding  `json:"findings,omitempty"` // in file order; absent unless OK, and without --lint
 }
 
 // A problem is one mistake in the file.
@@ -47,7 +58,9 @@ type problem struct {
 	Hint    string `json:"hint,omitempty"`
 }
 
-func (c *cli) check() error {
+// check reads the file and says what is wrong with it, and with lint also what is
+// odd. strict makes that a failure.
+func (c *cli) check(lint, strict bool) error {
 	cfg, _, err := c.load()
 	var full vswitch.Config
 	if err == nil {
@@ -57,22 +70,44 @@ func (c *cli) check() error {
 	if errors.As(err, &usage) {
 		return err
 	}
+	var found []finding
+	if err == nil && lint {
+		found = c.lint(&full)
+	}
 	if c.format == formatJSON {
-		return c.checkJSON(&full, err)
+		err = c.checkJSON(&full, err, lint, found)
+	} else if err == nil {
+		err = c.checkTable(&full, lint, found)
 	}
-	if err != nil {
-		return err
+	if err == nil && strict && len(found) > 0 {
+		err = &exitError{code: exitUsage}
 	}
-	_, err = fmt.Fprintf(c.out, "%s: OK  %s  %s\n", c.givenFile(), summary(full.VPC.Name, full.VPC.CIDR.String(), counts(&full)), count(len(full.Tests), "test"))
+	return err
+}
+
+// checkTable prints the outcome for people: the findings, and a line about the
+// whole file.
+func (c *cli) checkTable(full *vswitch.Config, lint bool, found []finding) error {
+	last := fmt.Sprintf("%s: OK  %s  %s", c.givenFile(), summary(full.VPC.Name, full.VPC.CIDR.String(), counts(full)), count(len(full.Tests), "test"))
+	if lint {
+		if err := writeFindings(c.out, c.givenFile(), found); err != nil {
+			return err
+		}
+		last += "  " + count(len(found), "finding")
+	}
+	_, err := fmt.Fprintln(c.out, last)
 	return err
 }
 
 // checkJSON prints the outcome of a check as a document.
-func (c *cli) checkJSON(full *vswitch.Config, err error) error {
+func (c *cli) checkJSON(full *vswitch.Config, err error, lint bool, found []finding) error {
 	result := checkResult{File: c.givenFile(), OK: err == nil, Problems: []problem{}}
 	if err == nil {
 		n := counts(full)
 		result.VPC, result.CIDR, result.Counts = full.VPC.Name, full.VPC.CIDR.String(), &n
+		if lint {
+			result.Findings = &found
+		}
 		return api.Encode(c.out, result)
 	}
 	var mistakes config.Errors
