@@ -18,14 +18,15 @@ const (
 	floodSource  = 4096
 	floodSources = 50_000
 	floodSink    = 6001
-	floodSinks   = 2
+	floodSinks   = 20
 	mostFlows    = floodSources * floodSinks
 )
 
 const (
-	floodFrame = 64 // bytes, with the Ethernet header, without the frame check sequence
-	floodBatch = 64 // frames in one system call
-	floodTurns = 16 // batches between two looks at the clock
+	floodFrame = 64      // bytes, with the Ethernet header, without the frame check sequence
+	floodBatch = 64      // frames in one system call
+	floodTurns = 16      // batches between two looks at the clock
+	openRate   = 100_000 // new flows a second; of a million the first is 10 s old at the end, a third of the time that UDP flows live (SEM 2.3)
 )
 
 // Offsets into a frame of the flood.
@@ -138,6 +139,15 @@ func (g *generator) send(packets socket) error {
 // flood sends frames out of t.Device to the peer for t.Duration, as fast as one
 // processor, the first, can, and returns the seconds that it took.
 func flood(t task) (float64, error) {
+	return emit(t, func(g *generator, packets socket) (float64, error) { return g.run(packets, t.Duration) })
+}
+
+// openFlows sends one frame of each of t.Flows flows, and returns the seconds that
+// it took.
+func openFlows(t task) (float64, error) { return emit(t, (*generator).open) }
+
+// emit has a generator of t.Flows flows send by the given method.
+func emit(t task, send func(*generator, socket) (float64, error)) (float64, error) {
 	way, err := routeTo(t.Device, t.Peer)
 	if err != nil {
 		return 0, err
@@ -159,11 +169,26 @@ func flood(t task) (float64, error) {
 	done := make(chan result, 1)
 	go func() { // its thread is bound to one processor, and so ends with it
 		runtime.LockOSThread()
-		seconds, err := g.run(packets, t.Duration)
+		seconds, err := send(g, packets)
 		done <- result{seconds, err}
 	}()
 	r := <-done
 	return r.seconds, r.err
+}
+
+// open sends a frame of each flow, openRate of them a second.
+func (g *generator) open(packets socket) (float64, error) {
+	began := time.Now()
+	for sent := 0; sent < g.flows; sent += floodBatch {
+		for time.Since(began) < time.Duration(sent)*time.Second/openRate {
+			time.Sleep(time.Millisecond)
+		}
+		if err := g.send(packets); err != nil {
+			return 0, err
+		}
+		g.address()
+	}
+	return time.Since(began).Seconds(), nil
 }
 
 // run sends for the given time, on the first processor.

@@ -49,15 +49,27 @@ func give(t task) (float64, error) {
 
 // received returns how many frames t.Device has received.
 func received(t task) (float64, error) {
-	link, err := netlink.LinkByName(t.Device)
+	s, err := statistics(t.Device)
+	return float64(s.RxPackets), err
+}
+
+// unsent returns how many frames the queue of t.Device has not taken in.
+func unsent(t task) (float64, error) {
+	s, err := statistics(t.Device)
+	return float64(s.TxDropped), err
+}
+
+// statistics returns the counters of a device.
+func statistics(device string) (netlink.LinkStatistics, error) {
+	link, err := netlink.LinkByName(device)
 	if err != nil {
-		return 0, fmt.Errorf("link %s: %w", t.Device, err)
+		return netlink.LinkStatistics{}, fmt.Errorf("link %s: %w", device, err)
 	}
-	statistics := link.Attrs().Statistics
-	if statistics == nil {
-		return 0, fmt.Errorf("link %s: no statistics", t.Device)
+	s := link.Attrs().Statistics
+	if s == nil {
+		return netlink.LinkStatistics{}, fmt.Errorf("link %s: no statistics", device)
 	}
-	return float64(statistics.RxPackets), nil
+	return *s, nil
 }
 
 // awaitLink waits until another process has made t.Device.

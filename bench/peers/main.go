@@ -74,7 +74,7 @@ func parse(args []string, diagnostics io.Writer) (*plan, error) {
 	flags := flag.NewFlagSet("peers", flag.ContinueOnError)
 	flags.SetOutput(diagnostics)
 	flags.StringVar(&targetNames, "targets", "relay,vswitch,vswitch-l2,bridge,bridge-ct,ovs,vde", "targets, the one that ratios refer to first; there is also vswitch-10k")
-	flags.StringVar(&workNames, "work", names(works), "kinds of work")
+	flags.StringVar(&workNames, "work", usualWork, "kinds of work, of "+names(works))
 	flags.IntVar(&p.rounds, "rounds", 5, "rounds; each measures each work on each target once")
 	flags.Float64Var(&seconds, "seconds", 3, "length of one measurement")
 	flags.IntVar(&p.rules, "rules", 3, "rules in vswitch's security group, 3 to 20000")
@@ -179,13 +179,20 @@ func (p *plan) visit(ctx context.Context, t *target, r *report, round int, progr
 	if err := s.prepare(ctx); err != nil {
 		return err
 	}
+	var short []error
 	for _, w := range p.works {
 		value, err := w.do(ctx, s, p.length)
-		if err != nil {
+		switch {
+		case errors.Is(err, errUnsuited):
+			continue
+		case errors.Is(err, errShort):
+			short = append(short, fmt.Errorf("%s: %w", w, err))
+			continue
+		case err != nil:
 			return fmt.Errorf("%s: %w", w, err)
 		}
 		r.add(w, t, value)
 		fmt.Fprintf(progress, "round %d/%d  %-11s %-6s %12s %s\n", round, p.rounds, t, w, w.format(value), w.unit)
 	}
-	return nil
+	return errors.Join(short...)
 }

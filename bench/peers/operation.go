@@ -25,7 +25,9 @@ const (
 	opRR        = "rr"        // ping-pong with Peer: median in microseconds
 	opCRR       = "crr"       // one connection after the other to Peer: connections a second
 	opFlood     = "flood"     // send small frames to Peer out of Device, over Flows flows: seconds taken
+	opFlows     = "open"      // send one small frame of each of Flows flows, at openRate: seconds taken
 	opReceived  = "received"  // frames that Device has received so far
+	opUnsent    = "unsent"    // frames that Device could not send so far, its queue being full
 	opGive      = "give"      // move Device into the namespace of PID
 	opRelay     = "relay"     // make linkA and linkB, TAPs, and carry frames between them
 	opBridge    = "bridge"    // make linkA and linkB, ports of a Linux bridge
@@ -45,7 +47,9 @@ var operations = map[string]func(task) (float64, error){
 	opRR:        pingPong,
 	opCRR:       reconnect,
 	opFlood:     flood,
+	opFlows:     openFlows,
 	opReceived:  received,
+	opUnsent:    unsent,
 	opGive:      give,
 	opRelay:     openRelay,
 	opBridge:    makeBridge,

@@ -78,7 +78,7 @@ func (r *report) printWork(b io.Writer, w *work) {
 		}
 		m := median(values)
 		ratio := ""
-		if base := r.values[w][first]; len(base) > 0 {
+		if base := r.values[w][first]; len(base) > 0 && median(base) > 0 {
 			ratio = fmt.Sprintf("%.2f", m/median(base))
 		}
 		line(remark, t, w.format(m), w.format(slices.Min(values)), w.format(slices.Max(values)), ratio)

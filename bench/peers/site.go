@@ -29,6 +29,7 @@ type site struct {
 	deviceA string
 	deviceB string
 	peer    netip.Addr // B's address
+	control *control   // nil for a target that is no vswitch
 	undo    []func() error
 }
 

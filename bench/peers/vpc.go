@@ -35,7 +35,8 @@ func buildVPC(s *site, b netip.Prefix, rules int) error {
 		return err
 	}
 	file := filepath.Join(dir, "vpc.toml")
-	if err := os.WriteFile(file, vpcFile(b, rules), 0o600); err != nil {
+	contents := [2][]byte{vpcFile(b, rules), vpcFile(b, rules+1)}
+	if err := os.WriteFile(file, contents[0], 0o600); err != nil {
 		return err
 	}
 	if err := vswitch(s.plan.vswitch, "up", "-f", file); err != nil {
@@ -49,6 +50,7 @@ func buildVPC(s *site, b netip.Prefix, rules int) error {
 		return err
 	}
 	s.deviceA, s.deviceB, s.peer = "eth0", "eth0", b.Addr()
+	s.control = newControl(file, contents)
 	return nil
 }
 
@@ -88,7 +90,7 @@ nacl = "n"
 [subnet.t]
 cidr = %q
 nacl = "n"
-`, vpcName, mostRules, mostRules, addressA.Masked(), addressRouted.Masked())
+`, vpcName, mostRules+1, mostRules+1, addressA.Masked(), addressRouted.Masked())
 	fmt.Fprintln(&f, "[nacl.n]")
 	for _, way := range []struct{ direction, remote string }{{"ingress", "from"}, {"egress", "to"}} {
 		fmt.Fprintf(&f, `%s = [
