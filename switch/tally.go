@@ -183,7 +183,7 @@ func (t *tally) take(out []flowRecord) int {
 	return n
 }
 
-// hash mixes a record's flow with the seed.
+// hash mixes what a record is found by with the seed.
 func (t *tally) hash(k *flowRecord) uint32 {
 	u := &k.tuple
 	src := binary.LittleEndian.Uint64(u.Src[:8]) ^ bits.RotateLeft64(binary.LittleEndian.Uint64(u.Src[8:]), 17)
@@ -192,5 +192,7 @@ func (t *tally) hash(k *flowRecord) uint32 {
 	hi, lo := bits.Mul64(src^t.seed, dst^bits.RotateLeft64(t.seed, 32))
 	hi, lo = bits.Mul64(hi^lo^rest, t.seed)
 	hi, lo = bits.Mul64(hi^lo^uint64(k.in)<<32^uint64(k.out), t.seed)
+	rules := uint64(k.rules[0])<<48 | uint64(k.rules[1])<<32 | uint64(k.rules[2])<<16 | uint64(k.rules[3])
+	hi, lo = bits.Mul64(hi^lo^rules, t.seed)
 	return uint32(hi ^ lo)
 }
