@@ -36,6 +36,7 @@ type interfaceState struct {
 	limits   Limits // completed; Max 0 means the handle is not in use
 	count    int
 	exceeded uint64
+	shared   *Allowance // nil if this Tracker has all connections of the interface
 	wheel    wheel
 }
 
@@ -222,6 +223,7 @@ func (t *Tracker) release(slot uint32) {
 	n := &t.interfaces[r.eni]
 	t.unlink(&n.wheel, slot)
 	n.count--
+	n.dismiss()
 	t.live--
 	*r = record{chain: t.free}
 	t.free = slot
@@ -284,20 +286,23 @@ func isReset(f *wire.Frame) bool {
 	return policy.Protocol(f.Tuple.Protocol) == policy.TCP && f.TCP.Flags&wire.RST != 0
 }
 
-// room returns a slot for a new connection of the interface, or 0. What has idled
-// out goes first, at the interface for its allowance and everywhere for the
-// table's capacity.
+// room returns a slot for a new connection of the interface, which admit has then
+// counted, or 0. What has idled out goes first, at the interface for its allowance
+// and everywhere for the table's capacity.
 func (t *Tracker) room(n *interfaceState, now int64) uint32 {
-	if n.count >= n.limits.Max {
+	if !n.admit() {
 		t.expire(n, now, sweepPerInsert)
-	}
-	if n.count >= n.limits.Max {
-		return 0
+		if !n.admit() {
+			return 0
+		}
 	}
 	slot := t.take()
 	if slot == 0 {
 		t.Sweep(now, sweepPerInsert)
 		slot = t.take()
+	}
+	if slot == 0 {
+		n.dismiss()
 	}
 	return slot
 }
