@@ -1,6 +1,7 @@
 package main
 
 import (
+	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -41,6 +42,15 @@ func (c *cli) completeInstance(_ *cobra.Command, args []string, _ string) ([]str
 		return nil, cobra.ShellCompDirectiveDefault
 	}
 	return c.instanceNames()
+}
+
+// completeInstances lists the instances, for arguments that are all instances.
+func (c *cli) completeInstances(_ *cobra.Command, args []string, _ string) ([]string, cobra.ShellCompDirective) {
+	names, directive := c.instanceNames()
+	return slices.DeleteFunc(names, func(text string) bool {
+		name, _, _ := strings.Cut(text, "\t")
+		return slices.Contains(args, name)
+	}), directive
 }
 
 // completeProbe lists the instances for the ends of a probe, and the protocols

@@ -86,24 +86,34 @@ func call[Reply any](ctx context.Context, c *Client, method, path string, body a
 		if answer.StatusCode == http.StatusOK {
 			return content.Decode(&reply)
 		}
-		refused := &Error{}
-		if err := content.Decode(refused); err != nil || refused.Message == "" {
-			return fmt.Errorf("the switch answered %s", answer.Status)
-		}
-		return refused
+		return refusal(answer, content)
 	})
+	return reply, failure(ctx, err)
+}
+
+// refusal returns the *Error that the switch has answered.
+func refusal(answer *http.Response, content *json.Decoder) error {
+	refused := &Error{}
+	if err := content.Decode(refused); err != nil || refused.Message == "" {
+		return fmt.Errorf("the switch answered %s", answer.Status)
+	}
+	return refused
+}
+
+// failure says what an error of a call means.
+func failure(ctx context.Context, err error) error {
 	var refused *Error
 	switch {
 	case err == nil, errors.As(err, &refused):
-		return reply, err
+		return err
 	case ctx.Err() != nil:
 		err = context.Cause(ctx)
 	case errors.Is(err, fs.ErrNotExist), errors.Is(err, syscall.ECONNREFUSED):
-		return reply, ErrNotRunning
+		return ErrNotRunning
 	case errors.Is(err, syscall.ECONNRESET), errors.Is(err, syscall.EPIPE), errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF):
-		return reply, ErrGone
+		return ErrGone
 	}
-	return reply, fmt.Errorf("control socket: %w", err)
+	return fmt.Errorf("control socket: %w", err)
 }
 
 // exchange connects, sends the request, and hands the answer to read. When ctx

@@ -29,7 +29,7 @@ func (b Block) IsHead() bool { return b.Type() == blockSection || b.Type() == bl
 // Statistics returns the counts of a block that has them. It reports false for
 // other blocks.
 func (b Block) Statistics() (s Statistics, ok bool) {
-	if b.Type() != blockStatistics {
+	if b.Type() != blockStatistics || len(b) < 24 {
 		return s, false
 	}
 	s.Interface = int(binary.LittleEndian.Uint32(b[8:]))
