@@ -19,4 +19,4 @@ func (a activity) tell() {
 // as it gets none, Incidents do not change but by Apply, Attach and Detach, nor do the
 // counters of Status but for fragments that time out; so whoever follows them need
 // not look at a switch that is idle.
-func (s *Switch) Activity() <-chan struct{} { return s.worker.active }
+func (s *Switch) Activity() <-chan struct{} { return s.workers[0].active }

@@ -45,7 +45,7 @@ func benchKernels(b *testing.B) (sw *vswitch.Switch, from, to *kernel) {
 		b.Fatal(err)
 	}
 	from, to = newKernel(b, full.Interface("a1")), newKernel(b, full.Interface("b1"))
-	if sw, err = vswitch.New(c, vswitch.WithDevices(map[string]port.Device{"a1": from.tap, "b1": to.tap})); err != nil {
+	if sw, err = vswitch.New(c, vswitch.WithDevices(map[string][]port.Device{"a1": {from.tap}, "b1": {to.tap}})); err != nil {
 		b.Fatal(err)
 	}
 	b.Cleanup(func() {

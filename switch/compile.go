@@ -14,7 +14,7 @@ import (
 // their device; devices holds those of the others, as far as they have one. A
 // new handle is never one that prev used, so that nothing of a removed instance
 // can be taken for that of a new one.
-func compile(c Config, prev *plane, devices map[string]port.Device) *plane {
+func compile(c Config, prev *plane, devices map[string][]port.Device) *plane {
 	p := &plane{
 		generation: 1,
 		config:     c,
@@ -62,16 +62,16 @@ func compile(c Config, prev *plane, devices map[string]port.Device) *plane {
 		e := newENI(&c, inst, p.subnets[inst.Subnet], p.groups)
 		e.handle, e.since = free.handle(inst.Name), p.generation
 		if old := prev.eni(e.name); old != nil {
-			e.device = old.device
+			e.queues, e.read = old.queues, old.read
 			if !everywhere && e.judgedAs(old) {
 				e.since = old.since
 			}
 		}
-		if d, ok := devices[e.name]; ok {
-			e.device = d
+		if queues, ok := devices[e.name]; ok {
+			e.queues, e.read = queues, len(queues)
 		}
-		if e.device != nil {
-			e.offloads = e.device.Offloads()
+		if e.read > 0 {
+			e.offloads = e.queues[0].Offloads()
 		}
 		for int(e.handle) >= len(p.enis) {
 			p.enis = append(p.enis, nil)

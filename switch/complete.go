@@ -10,9 +10,9 @@ import (
 
 // AWS's defaults (SEM 1.5, 2.2, 2.3, 3.4, 5.10).
 const (
-	defaultMTU          = 9001 // bytes, without the Ethernet header
+	defaultMTU          = 9001           // bytes, without the Ethernet header
 	defaultAccount      = "000000000000" // ours; no account of AWS has it
-	defaultTracked      = 1 << 20 // connections per network interface
+	defaultTracked      = 1 << 20        // connections per network interface
 	defaultUDP          = 30 * time.Second
 	defaultUDPStream    = 180 * time.Second
 	establishedNitro    = 432000 * time.Second

@@ -21,6 +21,8 @@ type judge struct {
 	dry   bool   // look at the connections, but neither advance nor open any
 	trace *Trace // nil unless somebody asks why
 
+	quote quote // what another worker has said of an ICMP error
+
 	denial denial // where rules denied the packet, if they did; valid iff decide returned such a reason
 
 	refs refs    // the connections of the flow; valid after decide returned None
@@ -253,6 +255,9 @@ func (j *judge) track(e *eni) (conntrack.Outcome, conntrack.Ref, policy.Reason) 
 func (j *judge) related(e *eni) bool {
 	if !policy.Protocol(j.frame.Tuple.Protocol).HasTypes() {
 		return false
+	}
+	if j.quote.known {
+		return j.quote.live(e)
 	}
 	quoted, ok := j.frame.ICMPError()
 	return ok && j.conns.Related(e.handle, quoted, j.now)

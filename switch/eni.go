@@ -33,7 +33,8 @@ type eni struct {
 	// receives only to, its own addresses. Without it the instance may forward.
 	checkAddress bool
 
-	device   port.Device // nil while the instance has none
+	queues   []port.Device // of its device, one for each worker to write to, by index; none while the instance has no device
+	read     int           // how many of them there are, each read by the worker of its index; the others repeat them. 0 without a device
 	offloads port.Offloads
 	mtu      int // bytes, without the Ethernet header
 }

@@ -10,7 +10,8 @@ package vswitch
 //  3. identity: the frame is the sender's own (eni.identify). Before the cache,
 //     always.
 //  4. ARP and neighbour discovery are answered by the VPC (responder.go). Nothing
-//     is ever flooded.
+//     is ever flooded. With several workers, a frame that another one owns is
+//     handed over to it now (steer.go), which goes on from here.
 //  5. flow cache: one exact-match lookup (flow.go). A hit must be made since its
 //     two interfaces changed last, and both of its connections must live and take
 //     the segment. A TCP SYN, ICMP and fragments never ask it.
@@ -48,8 +49,8 @@ func (w *worker) burst(in *eni) (frames int) {
 	w.now = w.clock()
 	w.cache.grow(&w.tally)
 	w.segments = 0
-	for bytes := 0; frames < burstFrames && bytes < burstBytes && w.segments < burstSegments; {
-		n, status := in.device.Read(w.buffer)
+	for device, bytes := in.queues[w.index], 0; frames < burstFrames && bytes < burstBytes && w.segments < burstSegments; {
+		n, status := device.Read(w.buffer)
 		if status != port.OK {
 			if status == port.Gone {
 				w.retire(in)
@@ -62,7 +63,7 @@ func (w *worker) burst(in *eni) (frames int) {
 			w.watching.arrive(in, w.buffer[:n])
 		}
 		if out := w.forward(in, w.buffer[:n]); out != nil && w.prepare(in, out, &w.frame) {
-			w.settle(in, w.written(out, out.device.Write(w.frame.Bytes), w.frame.Segments, w.frame.Bytes, nil))
+			w.settle(in, w.written(out, out.queues[w.index].Write(w.frame.Bytes), w.frame.Segments, w.frame.Bytes, nil))
 		}
 		if w.watching != nil {
 			w.watching.publish()
@@ -93,6 +94,15 @@ func (w *worker) forward(in *eni, b []byte) *eni {
 		w.answerARP(in, f)
 		return nil
 	}
+	if w.crew != nil && w.handsOver(in, f) {
+		return nil
+	}
+	return w.next(in, f)
+}
+
+// next returns the interface that a frame goes to which in sent and w owns; nil as
+// forward does.
+func (w *worker) next(in *eni, f *wire.Frame) *eni {
 	if !cacheable(f) {
 		return w.uncached(in, f)
 	}
@@ -155,7 +165,7 @@ func (w *worker) uncached(in *eni, f *wire.Frame) *eni {
 // judge takes f through the slow path, and keeps the cache true to what that has
 // changed.
 func (w *worker) judge(in *eni, f *wire.Frame) (judge, *eni, policy.Reason) {
-	j := judge{plane: w.plane, conns: w.conns, frame: f, now: w.now}
+	j := judge{plane: w.plane, conns: w.conns, frame: f, now: w.now, quote: w.quote}
 	out, r := j.decide(in)
 	w.denial, w.way = j.denial, j.way
 	if j.way.opened > 0 {
@@ -167,7 +177,7 @@ func (w *worker) judge(in *eni, f *wire.Frame) (judge, *eni, policy.Reason) {
 // transmit writes f, which in sent, to the port of out.
 func (w *worker) transmit(in, out *eni, f *wire.Frame) {
 	if w.prepare(in, out, f) {
-		w.settle(in, w.written(out, out.device.Write(f.Bytes), f.Segments, f.Bytes, nil))
+		w.settle(in, w.written(out, out.queues[w.index].Write(f.Bytes), f.Segments, f.Bytes, nil))
 	}
 }
 
@@ -179,7 +189,7 @@ func (w *worker) prepare(in, out *eni, f *wire.Frame) bool {
 		f.SetMACs(out.subnet.routerMAC, out.mac)
 	}
 	switch {
-	case out.device == nil:
+	case out.read == 0:
 		w.drop(in, policy.PortDown)
 		return false
 	case !out.accepts(f):

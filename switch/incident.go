@@ -13,21 +13,25 @@ type Incidents struct {
 // Incidents returns what has happened up to now.
 func (s *Switch) Incidents() Incidents {
 	var seen Incidents
-	w := s.worker
-	w.do(func() {
-		if s.closed.Load() {
-			return // the connections are gone, and the memory they were in
-		}
-		seen = Incidents{Generation: w.plane.generation, Panics: w.panics}
-		for _, e := range w.plane.enis {
-			if e == nil {
-				continue
+	down := map[uint32]bool{} // by handle
+	for _, w := range s.workers {
+		w.do(func() {
+			if s.closed.Load() {
+				return // the connections are gone, and the memory they were in
 			}
-			seen.Exceeded += w.conns.Usage(e.handle).Exceeded
-			if !w.live(e) {
-				seen.Down++
+			seen.Generation = w.plane.generation
+			seen.Panics += w.panics
+			for _, e := range w.plane.enis {
+				if e == nil {
+					continue
+				}
+				seen.Exceeded += w.conns.Usage(e.handle).Exceeded
+				if !w.live(e) {
+					down[e.handle] = true
+				}
 			}
-		}
-	})
+		})
+	}
+	seen.Down = len(down)
 	return seen
 }

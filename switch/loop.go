@@ -15,7 +15,7 @@ const (
 	sweepBudget   = 4096                          // connections looked at in one sweep: 0.1 ms
 	idleSweeps    = 16                            // sweeps in a row of an idle worker
 	napFor        = int64(100 * time.Millisecond) // how long after the last frame a worker naps rather than dozes
-	passesPerPoll = 8                             // turns of the busy ports before the idle ones are looked at
+	passesPerPoll = 8                             // turns of the busy ports, at most, before the idle ones are looked at
 	spinLimit     = int64(50 * time.Microsecond)  // how long a wait a worker may spin through
 )
 
@@ -30,7 +30,7 @@ func (w *worker) run() {
 		if w.stopping {
 			break
 		}
-		if w.pass() == 0 || pass%passesPerPoll == 0 {
+		if read, taken := w.pass(); read+taken == 0 || w.unpolled >= burstFrames || pass%passesPerPoll == 0 {
 			w.sleep()
 		}
 		w.sweep()
@@ -56,21 +56,33 @@ func (w *worker) attend() {
 	}
 }
 
-// pass gives every ready port one burst, and returns how many frames it took in.
-// A port that was drained leaves the ready ones.
-func (w *worker) pass() (frames int) {
+// pass gives every ready port one burst, and every other worker one turn with what
+// it has handed over. It returns how many frames it read, and how many it took from
+// other workers. A port that was drained leaves the ready ones.
+func (w *worker) pass() (read, taken int) {
+	read = w.passPorts()
+	if w.inboxes != nil {
+		taken = w.receive()
+	}
+	if frames := read + taken; frames > 0 {
+		w.unpolled += frames
+		w.busy = w.now
+	}
+	return read, taken
+}
+
+// passPorts is the part of pass that is about ports.
+func (w *worker) passPorts() (frames int) {
 	ready := w.ready[:0]
-	for _, in := range w.ready {
+	for _, i := range w.ready {
+		in := w.polled[i]
 		n := w.burst(in)
 		frames += n
 		if n > 0 && !w.gone[in] {
-			ready = append(ready, in)
+			ready = append(ready, i)
 		}
 	}
 	w.ready = ready
-	if frames > 0 {
-		w.busy = w.now
-	}
 	return frames
 }
 
@@ -79,14 +91,20 @@ func (w *worker) pass() (frames int) {
 // traffic is recent it naps, which is quick to end; one that has seen none for a
 // while dozes, which costs nothing.
 func (w *worker) sleep() {
+	w.unpolled = 0
 	var n int
 	switch {
 	case len(w.ready) > 0:
 		n = w.poll(0)
+	case !w.lieDown():
+		return
 	case w.now-w.busy < napFor:
 		n = w.await()
 	default:
 		n = w.doze()
+	}
+	if w.inboxes != nil {
+		w.asleep.Store(false)
 	}
 	if n <= 0 {
 		return // EINTR: the loop comes back
@@ -95,12 +113,43 @@ func (w *worker) sleep() {
 		var b [8]byte
 		_, _ = unix.Read(w.wakeFD, b[:])
 	}
-	w.ready = w.ready[:0]
-	for i, in := range w.polled {
-		if w.pollFDs[i+1].Revents != 0 {
-			w.ready = append(w.ready, in)
+	w.queueUp()
+}
+
+// lieDown tells the other workers that from now on they must wake this one. It
+// returns false if one has handed something over before it could know.
+func (w *worker) lieDown() bool {
+	if w.inboxes == nil {
+		return true
+	}
+	w.asleep.Store(true)
+	if w.waiting() {
+		w.asleep.Store(false)
+		return false
+	}
+	return true
+}
+
+// queueUp makes the ports ready of which poll has found that they have frames
+// waiting. Those that were not ready come first: so a frame waits no longer than
+// until each of the ports that were ready has had the rest of its turn.
+func (w *worker) queueUp() {
+	before, ready := w.ready, w.spare[:0]
+	for _, i := range before {
+		w.wasReady[i] = true
+	}
+	for i := range w.polled {
+		if w.pollFDs[i+1].Revents != 0 && !w.wasReady[i] {
+			ready = append(ready, i)
 		}
 	}
+	for _, i := range before {
+		w.wasReady[i] = false
+		if w.pollFDs[i+1].Revents != 0 {
+			ready = append(ready, i)
+		}
+	}
+	w.ready, w.spare = ready, before
 }
 
 // await waits for a port with frames, spinning at first if the waits of late were
@@ -154,25 +203,37 @@ func (w *worker) doze() int {
 	return n
 }
 
-// drain forwards all that waits, for Step.
-func (w *worker) drain() (frames int) {
+// step is pass for Step: it takes all ports to be ready.
+func (w *worker) step() (read, taken int) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if w.running {
 		panic("vswitch: Step called after Start")
 	}
-	for {
-		w.ready = append(w.ready[:0], w.polled...)
-		n := w.pass()
-		if n == 0 {
-			break
+	w.ready = w.ready[:0]
+	for i, in := range w.polled {
+		if !w.gone[in] {
+			w.ready = append(w.ready, i)
 		}
-		frames += n
 	}
+	return w.pass()
+}
+
+// expire frees the connections that have idled out, for Step: what one worker still
+// keeps of them would use up the allowance at another.
+func (w *worker) expire() {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.conns.Sweep(w.clock(), sweepBudget)
+}
+
+// rest does what a worker does when nothing waits, for Step.
+func (w *worker) rest() {
+	w.mu.Lock()
+	defer w.mu.Unlock()
 	w.now = w.clock()
 	w.swept = w.now - sweepInterval
 	w.sweep()
-	return frames
 }
 
 // sweep frees what has idled out, from time to time: a little between two bursts,

@@ -91,7 +91,7 @@ func benchMiss(b *testing.B, live, rules int, lengths []int) {
 	now := int64(time.Hour)
 	d, to := &newcomers{}, &treadmill{}
 	sw, err := vswitch.New(c,
-		vswitch.WithClock(func() int64 { return now }), vswitch.WithDevices(map[string]port.Device{"a1": d, "b1": to}))
+		vswitch.WithClock(func() int64 { return now }), vswitch.WithDevices(map[string][]port.Device{"a1": {d}, "b1": {to}}))
 	if err != nil {
 		b.Fatal(err)
 	}

@@ -20,7 +20,7 @@ func (s *Switch) Observations() []Observation {
 		s.records = make([]flowRecord, recordsPerLook)
 	}
 	var all []Observation
-	for _, w := range []*worker{s.worker} {
+	for _, w := range s.workers {
 		for {
 			var n int
 			var p *plane

@@ -42,7 +42,7 @@ func (w *world) change() {
 		}
 	}
 	for _, s := range w.twins {
-		devices := map[string]port.Device{}
+		devices := map[string][]port.Device{}
 		for name := range s.ports {
 			if c.Instance(name) == nil {
 				delete(s.ports, name) // the switch closes it
@@ -50,7 +50,7 @@ func (w *world) change() {
 		}
 		for name, p := range fresh {
 			s.ports[name] = port.NewMemory(p.depth, p.offloads)
-			devices[name] = s.ports[name]
+			devices[name] = s.ports[name].Queues(s.workers, s.steer)
 		}
 		s.observe()
 		s.forgetRemoved(&c)
@@ -226,7 +226,7 @@ func (w *world) attach(name string) {
 	for _, s := range w.twins {
 		d := port.NewMemory(p.depth, p.offloads)
 		s.ports[name] = d
-		if err := s.sw.Attach(name, d); err != nil {
+		if err := s.sw.Attach(name, d.Queues(s.workers, s.steer)...); err != nil {
 			panic(err)
 		}
 	}

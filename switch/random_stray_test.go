@@ -237,7 +237,7 @@ func (w *world) newFragments() fragments {
 		SrcPort: from.port, DstPort: t.ends[1-end].port, Seq: from.next, Ack: from.heard, Flags: pick(w, wire.ACK, wire.SYN),
 		Type: t.question, ID: t.id, Len: pick(w, 40, 100, 300), Ident: uint32(w.r.IntN(3)),
 	}
-	if w.one(200) {
+	if w.one(200) && !w.crews {
 		return fragments{from.name, w.flood(from.name, f)}
 	}
 	if !w.one(4) {

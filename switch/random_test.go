@@ -28,7 +28,8 @@ const (
 // each a random sequence of frames, changes, pauses and failing ports. After each
 // step the two must agree on what became of the frame, on every byte that came
 // out of a port and on every counter, and once in a while on every connection.
-// Two switches run in lock-step, with a flow cache and without.
+// Several switches run in lock-step, with a flow cache and without, with one worker
+// and with three.
 //
 // A failure is shrunk to few steps, printed with the VPC, the last steps, the
 // switch's trace and the model's reasoning, and kept in testdata/rapid; what lies
@@ -84,7 +85,8 @@ type world struct {
 	again    map[uint64]uint64 // how often a step had the seed
 	config   vswitch.Config
 	model    *model
-	twins    [2]*twin
+	twins    []*twin
+	crews    bool // some of the switches have several workers
 	talks    []*talk
 	relay    *relay      // a packet that an appliance has got and may forward
 	parts    []fragments // of datagrams on their way
@@ -98,13 +100,15 @@ type world struct {
 	mismatch string
 }
 
-// A twin is one of the two switches.
+// A twin is one of the switches.
 type twin struct {
-	name  string
-	sw    *vswitch.Switch
-	ports map[string]*port.Memory
-	seen  map[string]outcomes // by sender, of all Observations
-	buf   []byte
+	name    string
+	workers int
+	steer   func(frame []byte) uint16 // how its devices choose a worker's queue
+	sw      *vswitch.Switch
+	ports   map[string]*port.Memory
+	seen    map[string]outcomes // by sender, of all Observations
+	buf     []byte
 }
 
 // An event is what a step did, for people.
@@ -128,14 +132,25 @@ func newWorld(seed uint64, seen *tally, explain bool) *world {
 	}
 	w.model = newModel(w.now, capacity)
 	w.model.apply(w.config)
-	for i, size := range []int{cache, 0} {
-		sw, err := vswitch.New(w.config, vswitch.WithClock(func() int64 { return w.now }),
-			vswitch.WithFlowCache(size), vswitch.WithCapacity(capacity))
+	w.twins = []*twin{{name: "with a flow cache", workers: 1}, {name: "without a flow cache", workers: 1}}
+	// Several workers divide the capacity, and each has the bounds on fragments for
+	// itself: worlds in which these matter have one.
+	if w.crews = capacity > 12 && w.one(2); w.crews {
+		w.twins = append(w.twins, &twin{name: "with three workers", workers: 3, steer: port.SteerFrame},
+			&twin{name: "with three workers and frames on any queue, without a flow cache", workers: 3, steer: astray})
+	}
+	for i, s := range w.twins {
+		size := cache
+		if i%2 == 1 {
+			size = 0
+		}
+		var err error
+		s.sw, err = vswitch.New(w.config, vswitch.WithClock(func() int64 { return w.now }),
+			vswitch.WithFlowCache(size), vswitch.WithCapacity(capacity), vswitch.WithWorkers(s.workers))
 		if err != nil {
 			panic(fmt.Sprintf("%v\n%s", err, printConfig(&w.config)))
 		}
-		w.twins[i] = &twin{name: [...]string{"with a flow cache", "without a flow cache"}[i], sw: sw,
-			ports: map[string]*port.Memory{}, seen: map[string]outcomes{}, buf: make([]byte, wire.MaxFrame)}
+		s.ports, s.seen, s.buf = map[string]*port.Memory{}, map[string]outcomes{}, make([]byte, wire.MaxFrame)
 	}
 	w.adopt()
 	for _, in := range w.config.Instances {

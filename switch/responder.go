@@ -107,7 +107,7 @@ func (w *worker) answerEcho(in *eni, f *wire.Frame) {
 
 // reply sends an answer of the platform to the interface that asked.
 func (w *worker) reply(in *eni, b []byte) {
-	if r := w.written(in, in.device.Write(b), 1, b, nil); r != policy.None {
+	if r := w.written(in, in.queues[w.index].Write(b), 1, b, nil); r != policy.None {
 		w.drop(in, r)
 		return
 	}

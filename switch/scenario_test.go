@@ -13,6 +13,8 @@ import (
 	"time"
 
 	vswitch "vswitch/switch"
+
+	"vswitch/port"
 )
 
 // A scenario is one numbered case of SEM 9, or one of ours, from a file in
@@ -101,18 +103,26 @@ func scenarios(t *testing.T) []scenario {
 	return all
 }
 
-// TestScenarios runs every scenario with the flow cache and without it: the
-// cache must be invisible.
+// TestScenarios runs every scenario with the flow cache and without it, with one
+// worker and with three, and with frames that reach their worker at once and by
+// way of another: nothing of that may be visible.
 func TestScenarios(t *testing.T) {
 	for _, s := range scenarios(t) {
-		for _, cache := range []int{0, 1 << 10} {
-			mode := "cached"
-			if cache == 0 {
-				mode = "uncached"
-			}
-			t.Run(s.name+"/"+mode, func(t *testing.T) {
+		for _, mode := range []struct {
+			name    string
+			cache   int
+			workers int
+			steer   func(frame []byte) uint16
+		}{
+			{"cached", 1 << 10, 1, port.SteerFrame},
+			{"uncached", 0, 1, port.SteerFrame},
+			{"cached, 3 workers", 1 << 10, 3, port.SteerFrame},
+			{"uncached, 3 workers", 0, 3, port.SteerFrame},
+			{"cached, 3 workers, frames astray", 1 << 10, 3, astray},
+		} {
+			t.Run(s.name+"/"+mode.name, func(t *testing.T) {
 				t.Parallel()
-				v := newVPC(t, cache)
+				v := newCrew(t, mode.cache, mode.workers, mode.steer)
 				for i, line := range s.lines {
 					if line == "" || strings.HasPrefix(line, "#") {
 						continue

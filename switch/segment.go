@@ -36,7 +36,7 @@ func (w *worker) segment(out *eni, f *wire.Frame) policy.Reason {
 	taken := false
 	for i := 0; i < f.Segments && r != policy.PortDown; i++ {
 		header, payload := f.Segment(i, w.head, !out.offloads.Checksum)
-		r = w.written(out, out.device.WriteParts(header, payload), 1, header, payload)
+		r = w.written(out, out.queues[w.index].WriteParts(header, payload), 1, header, payload)
 		taken = taken || r == policy.None
 		w.segments++
 	}

@@ -55,6 +55,8 @@ func (c *Counters) add(d *Counters) {
 // Status is a snapshot of a running Switch.
 type Status struct {
 	Generation uint32 // counts the published configurations, from 1
+	Workers    int
+	HandedOver uint64 // frames that one worker has read and another owned
 	Ports      []PortStatus
 	Totals     Counters
 	FlowCache  FlowCacheStatus

@@ -262,7 +262,7 @@ func TestApplyRemovesAndAddsInstances(t *testing.T) {
 	with := v.sw.Config()
 	with.Instances = append(with.Instances, vswitch.Instance{Name: "c1", Subnet: "B", IP: netip.MustParseAddr("10.0.2.20"), SecurityGroups: []string{"g-b2"}})
 	d := port.NewMemory(8, allOffloads)
-	v.must(v.sw.Apply(with, map[string]port.Device{"c1": d}))
+	v.must(v.sw.Apply(with, map[string][]port.Device{"c1": {d}}))
 	conns, err := v.sw.Connections("c1")
 	if err != nil || len(conns) != 0 {
 		t.Errorf("the new instance has connections %v, %v", conns, err)

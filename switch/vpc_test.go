@@ -5,6 +5,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"hash/crc32"
 	"net"
 	"net/netip"
 	"reflect"
@@ -67,11 +68,17 @@ func fixture() vswitch.Config {
 // allOffloads is what a TAP takes.
 var allOffloads = port.Offloads{Checksum: true, TSO4: true, TSO6: true, USO: true}
 
-// newVPC starts the fixture with a flow cache of the given size.
-func newVPC(t *testing.T, cache int) *vpc {
+// astray steers frames to any queue at all, the same bytes to the same one.
+func astray(frame []byte) uint16 { return uint16(crc32.ChecksumIEEE(frame)) }
+
+// newVPC starts the fixture with a flow cache of the given size, and one worker.
+func newVPC(t *testing.T, cache int) *vpc { return newCrew(t, cache, 1, port.SteerFrame) }
+
+// newCrew is newVPC with several workers, on devices that steer frames to them.
+func newCrew(t *testing.T, cache, workers int, steer func(frame []byte) uint16) *vpc {
 	t.Helper()
 	v := &vpc{t: t, where: "fixture", config: fixture(), ports: map[string]*port.Memory{}, now: int64(time.Hour)}
-	sw, err := vswitch.New(v.config,
+	sw, err := vswitch.New(v.config, vswitch.WithWorkers(workers),
 		vswitch.WithClock(func() int64 { return v.now }), vswitch.WithFlowCache(cache), vswitch.WithCapacity(1<<12))
 	v.must(err)
 	v.sw = sw
@@ -83,7 +90,7 @@ func newVPC(t *testing.T, cache int) *vpc {
 	for _, m := range members {
 		d := port.NewMemory(64, allOffloads)
 		v.ports[m.name] = d
-		v.must(sw.Attach(m.name, d))
+		v.must(sw.Attach(m.name, d.Queues(workers, steer)...))
 	}
 	return v
 }

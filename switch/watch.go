@@ -93,15 +93,13 @@ func (s *Switch) Watch(o WatchOptions) (*Watch, error) {
 		index:   make(map[uint32]uint32),
 	}
 	x.options.Instances = slices.Clone(o.Instances)
-	x.rings = []*sightRing{newSightRing(o.Memory, x.crowded)}
+	for range s.workers {
+		x.rings = append(x.rings, newSightRing(o.Memory, x.crowded))
+	}
 	x.adopt(p)
 	s.watches = append(s.watches, x)
-	w := s.worker
-	views := s.views(p)
-	w.do(func() {
-		x.wall = time.Now().UnixNano() - w.clock()
-		w.watching = views
-	})
+	x.wall = time.Now().UnixNano() - s.workers[0].clock()
+	s.distribute(p)
 	return x, nil
 }
 
@@ -113,8 +111,7 @@ func (x *Watch) Close() {
 	defer s.mu.Unlock()
 	if i := slices.Index(s.watches, x); i >= 0 {
 		s.watches = slices.Delete(s.watches, i, i+1)
-		views := s.views(s.plane.Load())
-		s.worker.do(func() { s.worker.watching = views })
+		s.distribute(s.plane.Load())
 		close(x.ended)
 	}
 }
@@ -218,18 +215,26 @@ func (x *Watch) Read(each func(*WatchedFrame) error) error {
 	}
 }
 
+// distribute tells the workers what to copy from now on. s.mu is held.
+func (s *Switch) distribute(p *plane) {
+	for _, w := range s.workers {
+		views := s.views(p, w)
+		w.do(func() { w.watching = views })
+	}
+}
+
 // views returns what a worker has to copy for whom; nil for nothing. s.mu is held.
-func (s *Switch) views(p *plane) *watching {
+func (s *Switch) views(p *plane, w *worker) *watching {
 	if len(s.watches) == 0 {
 		return nil
 	}
-	g := &watching{clock: s.worker.clock, views: make([][]view, len(p.enis))}
+	g := &watching{clock: w.clock, views: make([][]view, len(p.enis))}
 	for _, x := range s.watches {
-		g.rings = append(g.rings, x.rings[0])
+		g.rings = append(g.rings, x.rings[w.index])
 		for handle, port := range x.index {
 			if int(handle) < len(p.enis) && p.enis[handle] != nil {
 				g.views[handle] = append(g.views[handle], view{
-					ring: x.rings[0], port: port, match: x.options.Match, snap: x.options.Snap, dropped: x.options.Dropped, lost: x.ports[port].lost,
+					ring: x.rings[w.index], port: port, match: x.options.Match, snap: x.options.Snap, dropped: x.options.Dropped, lost: x.ports[port].lost,
 				})
 			}
 		}

@@ -198,7 +198,7 @@ func TestWatchSeesWhatTheReceiverGets(t *testing.T) {
 	}
 	// A refused frame is seen once, and as it came, although its MACs were rewritten.
 	drops := v.watch(vswitch.WatchOptions{Dropped: true})
-	v.must(v.sw.Attach("b1", nil))
+	v.must(v.sw.Detach("b1"))
 	b := v.frame("a1", "10.0.1.10:40000 > 10.0.2.20:53 udp len=64 csum=partial")
 	v.play("a1", b)
 	for _, x := range []*vswitch.Watch{x, drops} {
@@ -290,7 +290,7 @@ func TestWatchOverReloads(t *testing.T) {
 	c.SecurityGroups = append(c.SecurityGroups, vswitch.SecurityGroup{Name: "g-new"})
 	c.Instances = append(c.Instances, vswitch.Instance{Name: "new", Subnet: "A", SecurityGroups: []string{"g-new"}, IP: netip.MustParseAddr("10.0.1.77")})
 	v.ports["new"] = port.NewMemory(8, allOffloads)
-	v.must(v.sw.Apply(c, map[string]port.Device{"new": v.ports["new"]}))
+	v.must(v.sw.Apply(c, map[string][]port.Device{"new": {v.ports["new"]}}))
 	v.play("new", v.frame("new", "10.0.1.77:1 > 10.0.2.20:2 udp len=5"))
 	v.play("a1", v.frame("a1", "10.0.1.10:1 > 10.0.2.20:2 udp len=5"))
 	if got, want := story(v.read(all)), "new > SG_INGRESS sg g-b1 ingress: no rule ((default))\na1 > SG_INGRESS sg g-b1 ingress: no rule ((default))\n"; got != want {

@@ -129,6 +129,19 @@ func (g *watching) held() {
 	}
 }
 
+// restore makes of b, which is in hand and which the switch has only parsed, what
+// it was when it arrived.
+func (g *watching) restore(b []byte) { copy(b, g.head[:g.saved]) }
+
+// forget takes back what was copied of the frame in hand: another worker goes on
+// with it, and copies it again. Nothing but its arrival has been noted.
+func (g *watching) forget() {
+	for i := range g.openeds {
+		g.opened[i].ring.next = g.opened[i].at
+	}
+	g.saved, g.openeds, g.touched = 0, 0, false
+}
+
 // publish shows the readers what was copied, once the frame in hand has met its
 // fate.
 func (g *watching) publish() {

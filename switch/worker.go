@@ -18,44 +18,53 @@ import (
 	"vswitch/internal/wire"
 )
 
-// A worker forwards frames. Its goroutine, locked to a thread, is the only one
-// that touches the fields of the first group; whoever wants to look at them or
-// to change them hands the worker a function (do), which runs between two
-// bursts. So the path of a frame takes no lock, and nobody sees half a frame's
-// work. Before start and after stop, do runs the function itself.
+// A worker forwards the frames that it owns (steer.go). Its goroutine, locked to a
+// thread, is the only one that touches the fields of the first group; whoever wants
+// to look at them or to change them hands the worker a function (do), which runs
+// between two bursts. So the path of a frame takes no lock, and nobody sees half a
+// frame's work. Before start and after stop, do runs the function itself.
 type worker struct {
-	plane     *plane
-	clock     func() int64 // nanoseconds, never going back
-	now       int64        // of the current burst
-	conns     *conntrack.Tracker
-	fragments *conntrack.Fragments
-	cache     flowCache
-	frame     wire.Frame
-	buffer    []byte     // the frame being forwarded: one buffer, always the last used
-	answer    []byte     // an answer of the platform
-	head      []byte     // the headers of the segment being written
-	segments  int        // segments cut in this burst
-	counters  []Counters // by interface handle
-	current   []byte     // what was read, of the frame being forwarded
-	pending   bool       // the current frame has not been counted as delivered, answered, held or dropped
-	ready     []*eni     // interfaces that may have more frames waiting
-	polled    []*eni     // those behind pollFDs[1:], in the same order
-	pollFDs   []unix.PollFd
-	gone      map[*eni]bool // interfaces of this plane whose device was removed under us
-	tally     tally         // of what the flow cache does not count
-	way       passage       // of the packet in hand, as far as it came
-	panics    uint64
-	failed    []FailedFrame
-	watching  *watching // what is copied for captures; nil while there are none
-	denial    denial    // of the packet that was judged last
-	busy      int64     // when the last frame came in
-	wait      int64     // how long the waits for frames were of late, in nanoseconds
-	spins     bool      // the machine has a processor to spare for spinning
-	swept     int64     // when idle state was last swept
-	stopping  bool
-	active    activity // of this worker
+	index      int         // among the workers; of the queue that it reads of every device
+	crew       []*worker   // all workers, by index; nil if there is only this one
+	inboxes    []*handover // what the others hand over, by the giver's index; nil at its own
+	quote      quote       // what another worker has said of the frame being forwarded
+	plane      *plane
+	clock      func() int64 // nanoseconds, never going back
+	now        int64        // of the current burst
+	conns      *conntrack.Tracker
+	fragments  *conntrack.Fragments
+	cache      flowCache
+	frame      wire.Frame
+	buffer     []byte        // the frame being forwarded: one buffer, always the last used
+	answer     []byte        // an answer of the platform
+	head       []byte        // the headers of the segment being written
+	segments   int           // segments cut in this burst
+	counters   []Counters    // by interface handle
+	current    []byte        // what was read, of the frame being forwarded
+	pending    bool          // the current frame has not been counted as delivered, answered, held or dropped
+	polled     []*eni        // the interfaces of which this worker reads a queue
+	pollFDs    []unix.PollFd // their descriptors, behind wakeFD
+	ready      []int         // those that may have more frames waiting, as places in polled, in the order of their turns
+	spare      []int         // what ready was before
+	wasReady   []bool        // by place in polled; only sleep sets it, and clears it again
+	unpolled   int           // frames forwarded since the ports were looked at
+	gone       map[*eni]bool // interfaces of this plane whose device was removed under us
+	tally      tally         // of what the flow cache does not count
+	way        passage       // of the packet in hand, as far as it came
+	panics     uint64
+	handedOver uint64 // frames given to other workers
+	failed     []FailedFrame
+	watching   *watching // what is copied for captures; nil while there are none
+	denial     denial    // of the packet that was judged last
+	busy       int64     // when the last frame came in
+	wait       int64     // how long the waits for frames were of late, in nanoseconds
+	spins      bool      // the machine has a processor to spare for spinning
+	swept      int64     // when idle state was last swept
+	stopping   bool
+	active     activity // of all workers
 
 	wakeFD  int
+	asleep  atomic.Bool // frames that are handed over must wake the worker
 	asked   atomic.Bool // queue is not empty
 	mu      sync.Mutex  // guards the fields below, and the ones above while running is false
 	queue   []func()
@@ -66,7 +75,39 @@ type worker struct {
 // maxFailed is how many frames are kept of those whose handling failed.
 const maxFailed = 10
 
-// newWorker returns a worker without a plane.
+// newCrew returns the workers of a switch, without a plane. They share the
+// capacity and the size of the flow cache.
+func newCrew(o options) (crew []*worker, err error) {
+	n := o.workers
+	o.capacity = (o.capacity + n - 1) / n
+	o.cacheSize = (o.cacheSize + n - 1) / n
+	for i := range n {
+		w, err := newWorker(o)
+		if err != nil {
+			for _, w := range crew {
+				err = errors.Join(err, w.close())
+			}
+			return nil, err
+		}
+		w.index = i
+		crew = append(crew, w)
+	}
+	if n == 1 {
+		return crew, nil
+	}
+	for _, w := range crew {
+		w.crew = crew
+		w.inboxes = make([]*handover, n)
+		for i := range n {
+			if i != w.index {
+				w.inboxes[i] = newHandover()
+			}
+		}
+	}
+	return crew, nil
+}
+
+// newWorker returns a worker without a plane, the only one.
 func newWorker(o options) (*worker, error) {
 	conns, err := conntrack.New(o.capacity)
 	if err != nil {
@@ -90,9 +131,9 @@ func newWorker(o options) (*worker, error) {
 		answer:    make([]byte, 0, 256),
 		head:      make([]byte, wire.MaxSegmentHeader),
 		wakeFD:    fd,
-		active:    newActivity(),
+		active:    o.active,
 		gone:      make(map[*eni]bool),
-		spins:     runtime.NumCPU() > 1,
+		spins:     runtime.NumCPU() > o.workers,
 	}, nil
 }
 
@@ -149,8 +190,9 @@ func (w *worker) wake() {
 }
 
 // adopt makes p the plane of the following bursts: connections and counters of
-// removed interfaces go, those of new ones begin.
-func (w *worker) adopt(p *plane) {
+// removed interfaces go, those of new ones begin. One of several workers gets the
+// interfaces' allowances, by handle.
+func (w *worker) adopt(p *plane, allowances []*conntrack.Allowance) {
 	if old := w.plane; old != nil {
 		for _, e := range old.enis {
 			if e != nil && p.byName[e.name] == nil {
@@ -167,36 +209,40 @@ func (w *worker) adopt(p *plane) {
 		w.counters = append(w.counters, Counters{})
 	}
 	gone := make(map[*eni]bool)
-	w.ready, w.polled = w.ready[:0], w.polled[:0]
+	w.ready, w.polled, w.wasReady = w.ready[:0], w.polled[:0], w.wasReady[:0]
 	w.pollFDs = append(w.pollFDs[:0], unix.PollFd{Fd: int32(w.wakeFD), Events: unix.POLLIN})
 	for _, e := range p.enis {
 		if e == nil {
 			continue
 		}
 		w.conns.Configure(e.handle, e.limits)
-		if e.device == nil {
+		if allowances != nil {
+			w.conns.Share(e.handle, allowances[e.handle])
+		}
+		if w.index >= e.read {
 			continue
 		}
-		if old := w.plane.eni(e.name); old != nil && old.device == e.device && w.gone[old] {
+		device := e.queues[w.index]
+		if old := w.plane.eni(e.name); old != nil && w.index < old.read && old.queues[w.index] == device && w.gone[old] {
 			gone[e] = true
 			continue
 		}
 		w.polled = append(w.polled, e)
-		w.pollFDs = append(w.pollFDs, unix.PollFd{Fd: int32(e.device.FD()), Events: unix.POLLIN})
+		w.wasReady = append(w.wasReady, false)
+		w.pollFDs = append(w.pollFDs, unix.PollFd{Fd: int32(device.FD()), Events: unix.POLLIN})
 	}
 	w.gone = gone
 	w.plane = p
 }
 
-// retire takes a port whose device was removed under us out of the loop.
+// retire takes a port whose device was removed under us out of the loop. Its place
+// stays, with a descriptor that ppoll ignores.
 func (w *worker) retire(in *eni) {
 	w.gone[in] = true
 	w.active.tell()
 	for i, e := range w.polled {
 		if e == in {
-			w.polled = append(w.polled[:i], w.polled[i+1:]...)
-			w.pollFDs = append(w.pollFDs[:i+1], w.pollFDs[i+2:]...)
-			return
+			w.pollFDs[i+1].Fd = -1
 		}
 	}
 }
@@ -209,6 +255,7 @@ func (w *worker) contain(in *eni) {
 		return
 	}
 	w.panics++
+	w.quote = quote{}
 	if w.pending {
 		w.drop(in, policy.Panic)
 	}
@@ -225,4 +272,4 @@ func (w *worker) contain(in *eni) {
 }
 
 // live reports whether frames can be sent to an interface of the current plane.
-func (w *worker) live(e *eni) bool { return e.device != nil && !w.gone[e] }
+func (w *worker) live(e *eni) bool { return e.read > 0 && !w.gone[e] }

@@ -25,8 +25,8 @@ type Change struct {
 	freshHosts []hostsDirectory
 	freshEtc   bool // /etc/netns was made by this Change
 
-	devices map[string]port.Device // those of attach, by instance
-	indexes map[string]int         // the indexes of their links, by instance
+	devices map[string][]port.Device // the queues of those of attach, by instance
+	indexes map[string]int           // the indexes of their links, by instance
 }
 
 // An attachment is an endpoint whose device this process has opened.
@@ -51,7 +51,7 @@ func (l *Lab) Prepare(full vswitch.Config) (*Change, error) {
 		lab:     l,
 		config:  full,
 		wanted:  wanted,
-		devices: map[string]port.Device{},
+		devices: map[string][]port.Device{},
 		indexes: map[string]int{},
 	}
 	var vpc string
@@ -72,9 +72,9 @@ func (l *Lab) Prepare(full vswitch.Config) (*Change, error) {
 	return c, nil
 }
 
-// Devices returns the devices of the instances that had none, by instance. They
-// are the caller's, unless the Change is rolled back.
-func (c *Change) Devices() map[string]port.Device { return maps.Clone(c.devices) }
+// Devices returns the devices of the instances that had none, by instance, each
+// with all of its queues. They are the caller's, unless the Change is rolled back.
+func (c *Change) Devices() map[string][]port.Device { return maps.Clone(c.devices) }
 
 // plan sorts the instances into those that need a device and those that change,
 // and refuses what is not ours. It makes nothing.
@@ -160,8 +160,8 @@ func (c *Change) Rollback() error {
 	l.change = nil
 	var errs []error
 	// A TAP ends with its descriptor, and with it its addresses and routes.
-	for name, d := range c.devices {
-		if err := d.Close(); err != nil {
+	for name, queues := range c.devices {
+		if err := closeQueues(queues); err != nil {
 			errs = append(errs, fmt.Errorf("instance %s: %w", name, err))
 		}
 	}

@@ -139,7 +139,7 @@ func TestReloadRepairs(t *testing.T) {
 	l := open(t, stateDir(t))
 	c := vpc("vst-repair", vswitch.Instance{Name: "one"}, vswitch.Instance{Name: "two"})
 	for _, d := range up(t, l, c) {
-		d.Close()
+		d[0].Close()
 	}
 	if devices := up(t, l, c); len(devices) != 2 {
 		t.Errorf("new devices: %v", devices)

@@ -56,6 +56,10 @@ var ErrInUse = errors.New("in use by another vswitch")
 // a Change, Down and Close are for one goroutine at a time; Processes may be
 // called at any moment by any.
 type Lab struct {
+	// Queues is how many queues the devices have that are opened from now on, one for
+	// each worker of the switch; 0 means 1.
+	Queues int
+
 	dir  string   // the state directory
 	lock *os.File // holds the lock of dir until Close
 

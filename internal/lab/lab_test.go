@@ -239,8 +239,10 @@ func TestTwentyNamespacesAndNoDescriptorLeft(t *testing.T) {
 		}
 		t.Logf("20 namespaces: prepare %v, with commit %v", prepared, time.Since(begin))
 		for _, d := range change.Devices() {
-			if err := d.Close(); err != nil {
-				t.Error(err)
+			for _, q := range d {
+				if err := q.Close(); err != nil {
+					t.Error(err)
+				}
 			}
 		}
 		begin = time.Now()

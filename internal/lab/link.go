@@ -19,10 +19,10 @@ import (
 // already: more would hide a slow receiver from TCP, fewer would drop its bursts.
 const queueLength = 1000
 
-// openLink makes the endpoint's TAP, and gives it everything but a way into the
-// VPC's other subnets: that is what routes adds. It is called on a thread inside
-// the endpoint's namespace. The index is the link's.
-func (e *endpoint) openLink() (device port.Device, index int, err error) {
+// openLink makes the endpoint's TAP with so many queues, and gives it everything
+// but a way into the VPC's other subnets: that is what routes adds. It is called on
+// a thread inside the endpoint's namespace. The index is the link's.
+func (e *endpoint) openLink(count int) (queues []port.Device, index int, err error) {
 	h, err := netlink.NewHandle(unix.NETLINK_ROUTE)
 	if err != nil {
 		return nil, 0, fmt.Errorf("netlink: %w", err)
@@ -42,16 +42,27 @@ func (e *endpoint) openLink() (device port.Device, index int, err error) {
 			return nil, 0, err
 		}
 	}
-	taps, err := port.OpenTAP(e.device, 1)
+	taps, err := port.OpenTAP(e.device, count)
 	if err != nil {
 		return nil, 0, err
 	}
-	device = taps[0]
+	for _, t := range taps {
+		queues = append(queues, t)
+	}
 	index, err = e.newLink(h)
 	if err != nil {
-		return nil, 0, errors.Join(err, device.Close())
+		return nil, 0, errors.Join(err, closeQueues(queues))
 	}
-	return device, index, nil
+	return queues, index, nil
+}
+
+// closeQueues closes all queues of a device.
+func closeQueues(queues []port.Device) error {
+	var errs []error
+	for _, q := range queues {
+		errs = append(errs, q.Close())
+	}
+	return errors.Join(errs...)
 }
 
 // openNamespaceSettings gives a namespace the settings that hold for all its

@@ -110,7 +110,7 @@ func stateDir(t *testing.T) string { return filepath.Join(t.TempDir(), "state") 
 
 // up brings the lab to c, and returns the devices that are new, which are closed
 // when the test ends.
-func up(t *testing.T, l *lab.Lab, c vswitch.Config) map[string]port.Device {
+func up(t *testing.T, l *lab.Lab, c vswitch.Config) map[string][]port.Device {
 	t.Helper()
 	change, err := l.Prepare(complete(t, c))
 	if err != nil {
@@ -118,8 +118,10 @@ func up(t *testing.T, l *lab.Lab, c vswitch.Config) map[string]port.Device {
 	}
 	devices := change.Devices()
 	t.Cleanup(func() {
-		for _, d := range devices {
-			d.Close()
+		for _, queues := range devices {
+			for _, q := range queues {
+				q.Close()
+			}
 		}
 	})
 	if err := change.Commit(); err != nil {

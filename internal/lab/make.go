@@ -152,9 +152,9 @@ func (c *Change) open(e *endpoint, ours map[int]bool) error {
 		}
 	}
 	return e.inside(func() error {
-		device, index, err := e.openLink()
+		queues, index, err := e.openLink(max(1, c.lab.Queues))
 		if err == nil {
-			c.devices[e.instance], c.indexes[e.instance] = device, index
+			c.devices[e.instance], c.indexes[e.instance] = queues, index
 		}
 		return err
 	})

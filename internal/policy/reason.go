@@ -39,6 +39,7 @@ const (
 	Broadcast           // the destination is a broadcast address: a VPC has none
 	Multicast           // the destination is a multicast address
 	MulticastMembership // a host's word that it listens to a multicast group (IGMP, MLD)
+	WorkerBusy          // the worker that owns the traffic between these addresses is too far behind
 	UnknownMAC          // the destination MAC is neither the router's nor a neighbour's
 	Hairpin             // the destination is the sender itself
 	RouterService       // addressed to the subnet's router, which only answers echo requests
@@ -101,6 +102,7 @@ var reasons = [NumReasons]struct{ name, sentence string }{
 	Broadcast:           {"BROADCAST", "a VPC carries no broadcast"},
 	Multicast:           {"MULTICAST", "a VPC carries no multicast"},
 	MulticastMembership: {"MULTICAST_MEMBERSHIP", "a VPC has no multicast groups to join (IGMP, MLD: hosts send it by themselves)"},
+	WorkerBusy:          {"WORKER_BUSY", "the worker that owns the traffic between these addresses is too far behind"},
 	UnknownMAC:          {"UNKNOWN_MAC", "the destination MAC is neither the router's nor a neighbour's"},
 	Hairpin:             {"HAIRPIN", "the destination is the sender itself"},
 	RouterService:       {"ROUTER_SERVICE", "the router answers nothing but echo requests to its own subnet's address"},
