@@ -11,6 +11,7 @@ import (
 
 	"vswitch/internal/api"
 	"vswitch/internal/config"
+	"vswitch/internal/flowlog"
 	"vswitch/internal/lab"
 	"vswitch/internal/metrics"
 	vswitch "vswitch/switch"
@@ -33,6 +34,9 @@ type daemon struct {
 	metrics *metrics.Server // nil: nowhere
 
 	events *lookout
+
+	flows     *flowlog.Collector
+	observing sync.Mutex // taken by observe alone
 
 	tally   sync.Mutex // guards the fields below
 	reloads api.Reloads
@@ -129,16 +133,19 @@ func (d *daemon) build(cfg vswitch.Config) error {
 	if err := newRecord(&full, d.file).write(d.state); err != nil {
 		return err
 	}
+	if d.flows, err = d.newFlows(&full); err != nil {
+		return err
+	}
 	change, err := d.lab.Prepare(full)
 	if err != nil {
-		return err
+		return errors.Join(err, d.closeFlows())
 	}
 	sw, err := vswitch.New(full, vswitch.WithDevices(change.Devices()))
 	if err != nil {
-		return errors.Join(err, change.Rollback())
+		return errors.Join(err, change.Rollback(), d.closeFlows())
 	}
 	if err := sw.Start(); err != nil {
-		return errors.Join(err, sw.Close(), change.Rollback())
+		return errors.Join(err, sw.Close(), change.Rollback(), d.closeFlows())
 	}
 	d.sw = sw
 	if err := change.Commit(); err != nil {
@@ -238,9 +245,13 @@ func (d *daemon) reload(r api.ReloadRequest) (api.ReloadReply, error) {
 // longer has. An error means that nothing changed; warnings tell what went wrong
 // once the new rules were in force.
 func (d *daemon) apply(full vswitch.Config, generation uint32) (warnings []string, err error) {
-	change, err := d.lab.Prepare(full)
+	flows, err := d.flows.Prepare(&full)
 	if err != nil {
 		return nil, err
+	}
+	change, err := d.lab.Prepare(full)
+	if err != nil {
+		return nil, errors.Join(err, flows.Rollback())
 	}
 	warn := func(err error) {
 		if err != nil {
@@ -248,12 +259,14 @@ func (d *daemon) apply(full vswitch.Config, generation uint32) (warnings []strin
 			d.log.Warn("reload incomplete", "error", err)
 		}
 	}
+	d.observe() // what the old configuration saw is logged by it
 	if err := d.sw.Apply(full, change.Devices()); err != nil {
 		if d.sw.Status().Generation == generation {
-			return nil, errors.Join(err, change.Rollback())
+			return nil, errors.Join(err, change.Rollback(), flows.Rollback())
 		}
 		warn(err) // published, but an old device could not be closed
 	}
+	warn(d.changeFlows(flows))
 	warn(change.Commit())
 	warn(newRecord(&full, d.file).write(d.state))
 	return warnings, nil
@@ -272,7 +285,8 @@ func (d *daemon) Stop() (api.StopReply, error) {
 	d.serveMetrics(nil)
 	d.life.Lock()
 	d.stopped = true
-	err := d.sw.Close()
+	d.observe()
+	err := errors.Join(d.sw.Close(), d.closeFlows())
 	d.life.Unlock()
 
 	report, downErr := d.lab.Down()

@@ -53,6 +53,7 @@ func (d *daemon) status() api.Status {
 		Memory:        memory(),
 		Descriptors:   descriptors(),
 		Panics:        now.Panics,
+		FlowLogs:      d.flowLogs(),
 	}
 	commands := map[string]lab.Process{}
 	for _, p := range d.lab.Processes() {

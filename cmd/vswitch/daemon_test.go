@@ -39,9 +39,13 @@ func standing(t *testing.T) (d *daemon, log *bytes.Buffer) {
 	}
 	log = &bytes.Buffer{}
 	d = &daemon{state: s, file: file, log: slog.New(slog.NewTextHandler(log, nil)), started: time.Now(), ended: make(chan struct{}), lab: l, sw: sw, events: newLookout()}
+	full = sw.Config()
+	if d.flows, err = d.newFlows(&full); err != nil {
+		t.Fatal(err)
+	}
 	t.Cleanup(func() {
 		report, err := l.Down()
-		if err := errors.Join(sw.Close(), err, l.Close()); err != nil || report.Anything() {
+		if err := errors.Join(sw.Close(), d.closeFlows(), err, l.Close()); err != nil || report.Anything() {
 			t.Errorf("the test touched the host: %+v, %v", report, err)
 		}
 	})

@@ -166,10 +166,21 @@ func figures(s *api.Status) string {
 	if s.Reloads.Failed > 0 {
 		parts = append(parts, count(s.Reloads.Failed, "failed reload"))
 	}
+	if lost := lostRecords(s.FlowLogs); lost > 0 {
+		parts = append(parts, count(int(lost), "flow log record")+" lost")
+	}
 	if s.Panics > 0 {
 		parts = append(parts, count(int(s.Panics), "frame")+" failed inside the switch (see vswitch logs)")
 	}
 	return strings.Join(parts, " · ")
+}
+
+// lostRecords returns how many records the flow logs have lost.
+func lostRecords(logs []api.FlowLog) (n uint64) {
+	for i := range logs {
+		n += logs[i].Lost
+	}
+	return n
 }
 
 func percent(part, whole uint64) string {

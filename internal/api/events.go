@@ -55,22 +55,30 @@ func (s *Server) patient(call http.HandlerFunc) http.HandlerFunc {
 }
 
 func (s *Server) events(r *http.Request) (any, error) {
-	after, wait := uint64(0), time.Duration(0)
-	if text := r.FormValue("after"); text != "" {
-		n, err := strconv.ParseUint(text, 10, 64)
-		if err != nil {
-			return nil, &Error{KindUsage, fmt.Sprintf("after %q: want the sequence of an event", text)}
-		}
-		after = n
-	}
-	if text := r.FormValue("wait"); text != "" {
-		seconds, err := strconv.ParseFloat(text, 64)
-		if err != nil || math.IsNaN(seconds) || seconds < 0 || seconds > MaxWait.Seconds() {
-			return nil, &Error{KindUsage, fmt.Sprintf("wait %q: want 0 to %g seconds", text, MaxWait.Seconds())}
-		}
-		wait = time.Duration(seconds * float64(time.Second))
+	after, wait, err := following(r)
+	if err != nil {
+		return nil, err
 	}
 	ctx, cancel := context.WithTimeout(r.Context(), wait)
 	defer cancel()
 	return s.backend.Events(ctx, after)
+}
+
+// following returns the parameters of a call that may wait for news: behind which
+// of them, and for how long.
+func following(r *http.Request) (after uint64, wait time.Duration, err error) {
+	if text := r.FormValue("after"); text != "" {
+		after, err = strconv.ParseUint(text, 10, 64)
+		if err != nil {
+			return 0, 0, &Error{KindUsage, fmt.Sprintf("after %q: want the number that an earlier answer had as next", text)}
+		}
+	}
+	if text := r.FormValue("wait"); text != "" {
+		seconds, err := strconv.ParseFloat(text, 64)
+		if err != nil || math.IsNaN(seconds) || seconds < 0 || seconds > MaxWait.Seconds() {
+			return 0, 0, &Error{KindUsage, fmt.Sprintf("wait %q: want 0 to %g seconds", text, MaxWait.Seconds())}
+		}
+		wait = time.Duration(seconds * float64(time.Second))
+	}
+	return after, wait, nil
 }

@@ -110,8 +110,8 @@ func TestEventsRefuseNonsense(t *testing.T) {
 	serveOn(t, l, &fake{}, clientDeadline)
 	c := NewClient(path)
 	for query, want := range map[string]string{
-		"?after=x":   `after "x": want the sequence of an event`,
-		"?after=-1":  `after "-1": want the sequence of an event`,
+		"?after=x":   `after "x": want the number that an earlier answer had as next`,
+		"?after=-1":  `after "-1": want the number that an earlier answer had as next`,
 		"?wait=61":   `wait "61": want 0 to 60 seconds`,
 		"?wait=-1":   `wait "-1": want 0 to 60 seconds`,
 		"?wait=NaN":  `wait "NaN": want 0 to 60 seconds`,

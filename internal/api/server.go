@@ -39,6 +39,7 @@ type Backend interface {
 	Explain(ExplainRequest) (Explanation, error)
 	Reload(ReloadRequest) (ReloadReply, error)
 	EventSource
+	FlowSource
 	Capturer
 	// Stop removes what the daemon made and makes it end after this answer.
 	Stop() (StopReply, error)
@@ -61,6 +62,7 @@ func newServer(b Backend, log *slog.Logger, deadline time.Duration) *Server {
 	mux.HandleFunc("GET "+PathStatus, s.answer(s.status))
 	mux.HandleFunc("GET "+PathConnections, s.answer(s.connections))
 	mux.HandleFunc("GET "+PathEvents, s.patient(s.answer(s.events)))
+	mux.HandleFunc("GET "+PathFlows, s.patient(s.answer(s.flows)))
 	mux.HandleFunc("GET "+PathExplain, s.answer(s.explain))
 	mux.HandleFunc("GET "+PathCapture, s.capture)
 	mux.HandleFunc("POST "+PathReload, s.answer(s.reload))

@@ -35,6 +35,7 @@ type Status struct {
 	Memory        Memory            `json:"memory"`
 	Descriptors   Descriptors       `json:"descriptors"`
 	Panics        uint64            `json:"panics"` // frames whose handling failed inside the switch
+	FlowLogs      []FlowLog         `json:"flow_logs,omitempty"`
 }
 
 // Counts says how many objects the file declares. Defaults of AWS's that nobody

@@ -69,8 +69,9 @@ type Record struct {
 	NextHop   *Interface // the receiver (egress), or the sender (ingress); nil if the packets came as far as none
 
 	// What AWS does not tell, of the latest packets: why they were dropped, None if
-	// they were delivered, and the rules of this interface's side that decided. A
-	// zero RuleKey is none.
+	// they were delivered, and the rules of this interface's side that let them pass,
+	// or the one that denied them. A zero RuleKey is none: security groups deny by
+	// having no rule.
 	Verdict policy.Reason
 	Rules   [2]vswitch.RuleKey
 

@@ -317,7 +317,7 @@ func TestSEM67Denials(t *testing.T) {
 			rule = "sg:default/" + r.ID
 		}
 	}
-	w.expect("egress 1 REJECT NACL_EGRESS "+rule+",nacl:out/50 OK",
+	w.expect("egress 1 REJECT NACL_EGRESS nacl:out/50 OK",
 		"egress 2 ACCEPT NACL_INGRESS "+rule+",nacl:out/100 OK", "ingress 2 REJECT NACL_INGRESS nacl:in/50 OK",
 		"egress 3 REJECT SG_EGRESS - OK")
 }

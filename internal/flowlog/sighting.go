@@ -37,15 +37,24 @@ func (k *Collector) sight(all []sighting, o *vswitch.Observation) []sighting {
 	s := sighting{
 		at: from, peer: to, direction: policy.Egress, action: egress,
 		tuple: logged(o.Tuple), many: o.Many, packets: o.Packets, bytes: o.Bytes, first: o.First, last: o.Last, flags: o.TCPFlags,
-		verdict: o.Reason, rules: [2]vswitch.RuleKey{o.Rules[vswitch.GateSGEgress], o.Rules[vswitch.GateNACLEgress]},
+		verdict: o.Reason, rules: deciders(o, egress, vswitch.GateSGEgress, vswitch.GateNACLEgress),
 	}
 	all = append(all, s)
 	if ingress == None || to == nil {
 		return all
 	}
 	s.at, s.peer, s.direction, s.action = to, from, policy.Ingress, ingress
-	s.rules = [2]vswitch.RuleKey{o.Rules[vswitch.GateNACLIngress], o.Rules[vswitch.GateSGIngress]}
+	s.rules = deciders(o, ingress, vswitch.GateNACLIngress, vswitch.GateSGIngress)
 	return append(all, s)
+}
+
+// deciders returns the rules at an interface's two gates that let the packets of o
+// pass, or the one that denied them. Security groups deny by having no rule.
+func deciders(o *vswitch.Observation, a Action, first, second vswitch.Gate) [2]vswitch.RuleKey {
+	if a == Reject {
+		return [2]vswitch.RuleKey{o.Denier()}
+	}
+	return [2]vswitch.RuleKey{o.Rules[first], o.Rules[second]}
 }
 
 // logged returns a tuple as records have it: ICMP has no ports (SEM 6.2).
