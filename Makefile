@@ -97,9 +97,9 @@ bench: ## run the benchmarks COUNT (10) times, into OUT (dist/bench.txt)
 	$(GO) test $(PGO_OFF) -run '^$$' -bench '$(BENCH)' -benchmem -benchtime $(BENCHTIME) -count $(COUNT) ./... | tee $(OUT)
 
 # The profile is that of the worker on real TAPs, and of nothing that drives it
-# there. It names functions and lines within them, so it ages as they change: it is
-# taken anew with what changes the path of a frame. The test runs out of a
-# directory of its own, whose path is what the profile calls it by.
+# there. It names functions and lines within them, so it ages as they change:
+# TestProfileFits tells when it no longer does what it is for. The benchmark runs
+# out of a directory of its own, whose path is what the profile calls it by.
 .PHONY: pgo
 pgo: ## profile the switch on real TAPs, PGOTIME (10s) each of three kinds of traffic, into cmd/vswitch/default.pgo
 	dir=$$(mktemp -d)
