@@ -13,7 +13,8 @@ import (
 // Bounds of what captures may cost.
 const (
 	maxWatches  = 4
-	watchMemory = 8 << 20 // bytes for each Watch and worker; 6 ms at 10 Gbit/s
+	watchMemory = 8 << 20 // bytes for each Watch; 6 ms at 10 Gbit/s
+	ringMemory  = 1 << 20 // bytes for each Watch and worker at least: some of the longest frames
 	keptPlanes  = 8       // configurations that a reader may be behind
 )
 
@@ -35,7 +36,7 @@ type WatchOptions struct {
 
 	Snap    int  // bytes of a frame that are kept, from its Ethernet header on; 0 means all
 	Dropped bool // only frames that the switch dropped
-	Memory  int  // bytes for frames that wait to be read, for each worker; 0 means 8 MiB
+	Memory  int  // bytes for frames that wait to be read, for each worker; 0 means 8 MiB for all, and 1 MiB for each at least
 }
 
 // A Watch shows copies of the frames that pass some ports. It holds nothing up:
@@ -83,7 +84,7 @@ func (s *Switch) Watch(o WatchOptions) (*Watch, error) {
 		}
 	}
 	if o.Memory == 0 {
-		o.Memory = watchMemory
+		o.Memory = max(watchMemory/len(s.workers), ringMemory)
 	}
 	x := &Watch{
 		sw:      s,
@@ -94,7 +95,7 @@ func (s *Switch) Watch(o WatchOptions) (*Watch, error) {
 	}
 	x.options.Instances = slices.Clone(o.Instances)
 	for range s.workers {
-		x.rings = append(x.rings, newSightRing(o.Memory, x.crowded))
+		x.rings = append(x.rings, newSightRing(o.Memory&^7, x.crowded))
 	}
 	x.adopt(p)
 	s.watches = append(s.watches, x)

@@ -5,9 +5,11 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
+	"runtime"
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	vswitch "vswitch/switch"
 
@@ -354,6 +356,71 @@ func TestWatchAllocatesNothing(t *testing.T) {
 			v.ports["b1"].Receive(out)
 		}); n != 0 {
 			t.Errorf("%s: %v allocations", text, n)
+		}
+	}
+}
+
+// TestWatchOfARunningSwitch: while workers run, captures begin and end and others
+// are read, each frame that a capture takes is seen once and whole, in order; what
+// is missing is counted.
+func TestWatchOfARunningSwitch(t *testing.T) {
+	for _, workers := range []int{1, 2} {
+		c := fixture()
+		c.SecurityGroup("g-b1").Ingress = []vswitch.SecurityGroupRule{{Service: policy.AllTraffic, Peer: vswitch.Peer{Prefix: netip.MustParsePrefix("10.0.0.0/16")}}}
+		sw, err := vswitch.New(c, vswitch.WithWorkers(workers), vswitch.WithCapacity(1<<12))
+		if err != nil {
+			t.Fatal(err)
+		}
+		a, b := port.NewMemory(64, allOffloads), port.NewMemory(64, allOffloads)
+		if err := errors.Join(sw.Attach("a1", a), sw.Attach("b1", b), sw.Start()); err != nil {
+			t.Fatal(err)
+		}
+		x, err := sw.Watch(vswitch.WatchOptions{Instances: []string{"a1"}, Memory: 1 << 16})
+		if err != nil {
+			t.Fatal(err)
+		}
+		const frames = 2000
+		full := sw.Config()
+		i := full.Interface("a1")
+		go func() { // what begins and ends beside it does not matter
+			for range 20 {
+				if other, err := sw.Watch(vswitch.WatchOptions{}); err == nil {
+					other.Close()
+				}
+			}
+		}()
+		go func() {
+			for n := range frames {
+				frame := wiretest.Bytes(t, i.MAC, i.RouterMAC, fmt.Sprintf("10.0.1.10:40000 > 10.0.2.20:53 udp len=%d ipid=%d", n%900, 1+n))
+				for deadline := time.Now().Add(20 * time.Second); !a.Send(frame) && time.Now().Before(deadline); {
+					runtime.Gosched()
+				}
+			}
+		}()
+		seen, last := 0, uint32(0)
+		deadline := time.After(20 * time.Second)
+		for seen+int(x.Ports()[0].Lost()) < frames {
+			select {
+			case <-deadline:
+				t.Fatalf("%d frames of %d after 20 s, %d lost", seen, frames, x.Ports()[0].Lost())
+			default:
+			}
+			err := x.Read(func(w *vswitch.WatchedFrame) error {
+				var f wire.Frame
+				n := len(w.Bytes)
+				if r := f.Parse(w.Bytes, 9001); r != policy.None || f.ID <= last || n != w.Length+wire.VirtioSize || n != f.Payload+int((f.ID-1)%900) {
+					return fmt.Errorf("frame %d behind %d, %d of %d bytes: %s", f.ID, last, n, w.Length, r)
+				}
+				seen++
+				last = f.ID
+				return nil
+			})
+			if err != nil {
+				t.Fatal(err)
+			}
+		}
+		if err := sw.Close(); err != nil {
+			t.Error(err)
 		}
 	}
 }
