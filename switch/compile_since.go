@@ -25,7 +25,7 @@ func (e *eni) judgedAs(old *eni) bool {
 	return e.handle == old.handle && e.mac == old.mac && e.mtu == old.mtu &&
 		e.checkAddress == old.checkAddress && e.limits == old.limits &&
 		slices.Equal(e.addresses, old.addresses) &&
-		slices.Equal(e.groups, old.groups) && slices.Equal(e.members, old.members) &&
+		slices.Equal(e.members, old.members) && // and with them the groups' handles
 		e.subnet.judgedAs(old.subnet)
 }
 
@@ -33,7 +33,7 @@ func (e *eni) judgedAs(old *eni) bool {
 // judged as those of old. The neighbours do not count: each is an interface of its
 // own, and an entry of the flow cache names the one it leads to.
 func (s *subnet) judgedAs(old *subnet) bool {
-	return s.name == old.name && s.cidr == old.cidr && s.cidr6 == old.cidr6 && s.routerMAC == old.routerMAC &&
+	return s.cidr == old.cidr && s.cidr6 == old.cidr6 && s.routerMAC == old.routerMAC &&
 		s.acl == old.acl && slices.EqualFunc(s.routes.routes, old.routes.routes, sameWay)
 }
 

@@ -78,19 +78,23 @@ type flowCache struct {
 // flowWays is how many places an entry may be in: its own and those behind it.
 const flowWays = 8
 
-// newFlowCache returns a cache that grows to at most n entries, rounded up to a
-// power of two; none for n = 0.
+// newFlowCache returns a cache that grows to at most n entries, or flowWays if
+// that is more; none for n = 0.
 func newFlowCache(n int) (flowCache, error) {
 	c := flowCache{seed: [2]uint64{rand.Uint64() | 1, rand.Uint64() | 1}}
 	if n <= 0 {
 		return c, nil
 	}
-	c.limit = 1 << bits.Len(uint(max(n, flowWays)-1))
+	c.limit = max(n, flowWays)
 	m, err := mapped.Map(min(c.limit, flowsAtFirst) * flowCost)
 	if err != nil {
 		return flowCache{}, fmt.Errorf("flow cache: %w", err)
 	}
 	c.flowTable = newFlowTable(m)
+	if c.lost, err = mapped.Map(lostMarks * 2); err != nil {
+		return flowCache{}, errors.Join(fmt.Errorf("flow cache: %w", err), c.close())
+	}
+	c.marks = mapped.Slice[uint16](c.lost)
 	return c, nil
 }
 
@@ -144,13 +148,19 @@ func (c *flowCache) lookup(t *wire.FiveTuple, from origin) (place uint32, ok boo
 	if len(c.entries) == 0 {
 		return 0, false
 	}
-	at, mask := c.hash(&t.Src, &t.Dst, t.SrcPort, t.DstPort, t.Protocol), uint64(len(c.entries)-1)
-	for i := uint64(0); i < flowWays; i++ {
-		if at := (at + i) & mask; c.entries[at].holds(t, from) {
-			return uint32(at), true
+	home := c.home(c.hash(&t.Src, &t.Dst, t.SrcPort, t.DstPort, t.Protocol))
+	for at := home; at < home+flowWays; at++ {
+		if c.entries[at].holds(t, from) {
+			return at, true
 		}
 	}
 	return 0, false
+}
+
+// home returns the first of the places that an entry may be in.
+func (c *flowCache) home(hash uint64) uint32 {
+	at, _ := bits.Mul64(hash, uint64(len(c.entries)-flowWays+1))
+	return uint32(at)
 }
 
 // holds reports whether e is the entry of a flow; no flow's origin is zero, as
@@ -189,10 +199,9 @@ func (c *flowCache) remember(in, out *eni, j *judge, rest *tally) uint32 {
 // returns false if it finds none of them.
 func (c *flowCache) place(p *plane, hash uint64, t *wire.FiveTuple, from origin) (place, state uint32, ok bool) {
 	const none = ^uint32(0)
-	mask := uint64(len(c.entries) - 1)
+	home := c.home(hash)
 	worthless, cold := none, none
-	for i := uint64(0); i < flowWays; i++ {
-		at := uint32((hash + i) & mask)
+	for at := home; at < home+flowWays; at++ {
 		e := &c.entries[at]
 		switch {
 		case e.holds(t, from):
@@ -219,7 +228,8 @@ func (c *flowCache) place(p *plane, hash uint64, t *wire.FiveTuple, from origin)
 		c.lose(c.hash(&e.src, &e.dst, e.srcPort, e.dstPort, uint8(e.from)))
 		return cold, state, true
 	}
-	c.entries[(hash+hash>>61)&mask].out &^= warm
+	// One at random: always the same one might be warm again each time.
+	c.entries[home+rand.Uint32N(flowWays)].out &^= warm
 	return 0, 0, false
 }
 
@@ -237,11 +247,10 @@ func (c *flowCache) forget(t wire.FiveTuple) {
 	if len(c.entries) == 0 {
 		return
 	}
-	mask := uint64(len(c.entries) - 1)
 	for range 2 {
-		at := c.hash(&t.Src, &t.Dst, t.SrcPort, t.DstPort, t.Protocol)
-		for i := uint64(0); i < flowWays; i++ {
-			e := &c.entries[(at+i)&mask]
+		home := c.home(c.hash(&t.Src, &t.Dst, t.SrcPort, t.DstPort, t.Protocol))
+		for at := home; at < home+flowWays; at++ {
+			e := &c.entries[at]
 			if e.made != 0 && e.holds(&t, e.from) && uint8(e.from) == t.Protocol {
 				e.made = 0
 				c.held--

@@ -7,7 +7,8 @@ import "vswitch/internal/mapped"
 // That entries are pushed out says little: most flows end without a word. That
 // they come back tells that there was no room for a live flow. So a cache keeps a
 // mark of each flow that it pushes out, and looks for the mark of each that it
-// stores. A port scan leaves no growth behind, nor do years of short connections.
+// stores: such a flow is warm from the beginning, and if there are many, the cache
+// grows. A port scan leaves no growth behind, nor do years of short connections.
 //
 // The larger cache starts empty: flows take the slow path once, which costs as
 // much as moving an entry would and nothing for those that are over. Its memory is
@@ -15,7 +16,7 @@ import "vswitch/internal/mapped"
 // one piece.
 type growth struct {
 	limit    int           // entries
-	marks    []uint16      // of flows that were pushed out, by hash; nil as long as there was none
+	marks    []uint16      // of flows that were pushed out, by hash
 	lost     mapped.Memory // where they lie
 	stored   int           // flows stored since the last count
 	came     int           // of them, those that had been pushed out
@@ -25,26 +26,15 @@ type growth struct {
 }
 
 const (
-	flowsAtFirst = 1 << 13 // entries, half a megabyte
+	flowsAtFirst = 1 << 13 // entries, a megabyte
 	growthFactor = 4
-	lostMarks    = 1 << 20 // two bytes each, by the high 20 bits of a hash
+	lostMarks    = 1 << 20 // two bytes each, by the low bits of a hash, as the high ones are those of its place
 	cameShare    = 16      // the cache grows if one flow of so many had been pushed out
 )
 
 // lose marks a flow, known by its hash, that is pushed out.
 func (c *flowCache) lose(hash uint64) {
-	if len(c.entries) >= c.limit {
-		return
-	}
-	if c.marks == nil {
-		m, err := mapped.Map(lostMarks * 2)
-		if err != nil {
-			c.limit = len(c.entries) // no memory: the cache stays as it is
-			return
-		}
-		c.lost, c.marks = m, mapped.Slice[uint16](m)
-	}
-	c.marks[hash>>44] = mark(hash)
+	c.marks[hash%lostMarks] = mark(hash)
 }
 
 // mark returns what is kept of a hash, beside its place.
@@ -53,12 +43,9 @@ func mark(hash uint64) uint16 { return uint16(hash>>26) | 1 }
 // returned counts a flow that is stored, and returns warm if it has been pushed
 // out before.
 func (c *flowCache) returned(hash uint64) uint32 {
-	if c.marks == nil {
-		return 0
-	}
 	c.stored++
 	state := uint32(0)
-	if m := &c.marks[hash>>44]; *m == mark(hash) {
+	if m := &c.marks[hash%lostMarks]; *m == mark(hash) {
 		*m = 0
 		c.came++
 		state = warm
@@ -80,7 +67,7 @@ func (c *flowCache) begin() {
 	}
 	m, err := mapped.Map(size * flowCost)
 	if err != nil {
-		c.limit = len(c.entries)
+		c.limit = len(c.entries) // no memory: the cache stays as it is
 		return
 	}
 	m.Huge(0)
@@ -115,7 +102,4 @@ func (c *flowCache) prepare(rest *tally) {
 	c.next, c.held = mapped.Memory{}, 0
 	c.stored, c.came = 0, 0
 	c.lost.Clear() // or the flows that come to the new table would count as coming back to it
-	if len(c.entries) == c.limit {
-		_, c.marks = c.lost.Unmap(), nil
-	}
 }

@@ -37,6 +37,7 @@ func (s *Switch) Status() Status {
 func (w *worker) addTo(st *Status) {
 	st.HandedOver += w.handedOver
 	st.FlowCache.Entries += len(w.cache.entries)
+	st.FlowCache.Used += w.cache.held
 	st.FlowCache.Hits += w.cache.hits
 	st.FlowCache.Misses += w.cache.misses
 	st.Uncounted += w.tally.lost

@@ -80,7 +80,8 @@ type PortStatus struct {
 
 // FlowCacheStatus counts the work of the flow cache.
 type FlowCacheStatus struct {
-	Entries int // capacity
+	Entries int // places; they grow with the need
+	Used    int // places taken
 	Hits    uint64
 	Misses  uint64
 }

@@ -46,7 +46,7 @@ type options struct {
 
 // Defaults of the options.
 const (
-	defaultCacheSize = 1 << 21 // flows; a cache entry takes 64 bytes
+	defaultCacheSize = 3 << 19 // flows; each takes 132 bytes of the cache
 	defaultCapacity  = 1 << 22 // tracked connections of all ports; pages that were never used cost nothing
 )
 
@@ -55,8 +55,7 @@ const (
 func WithClock(now func() int64) Option { return func(o *options) { o.now = now } }
 
 // WithFlowCache sets the number of flows to which the flow cache of a worker may
-// grow, rounded up to a power of two; 0 turns the cache off, which changes no
-// verdict.
+// grow; 0 turns the cache off, which changes no verdict.
 func WithFlowCache(entries int) Option { return func(o *options) { o.cacheSize = entries } }
 
 // WithCapacity sets how many tracked connections all ports together may hold.
