@@ -75,6 +75,9 @@ func TestRotationByOthers(t *testing.T) {
 	if err := os.Remove(l.path); err != nil {
 		t.Fatal(err)
 	}
+	if err := os.WriteFile(l.path, nil, 0o600); err != nil { // as logrotate's create does
+		t.Fatal(err)
+	}
 	l.add(t, "c\n")
 	want(t, l.path, "head", "c")
 	if err := os.Truncate(l.path, 0); err != nil { // as copytruncate does
@@ -83,6 +86,9 @@ func TestRotationByOthers(t *testing.T) {
 	l.add(t, "d\n")
 	want(t, l.path, "head", "d")
 	want(t, l.path+"-old", "head", "a")
+	if _, err := os.Stat(l.path + ".1"); !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("it was rotated for no reason: %v", err)
+	}
 }
 
 // A file of another format is moved out of the way, one of the same goes on.
@@ -171,10 +177,13 @@ func TestLostWindowIsToldOf(t *testing.T) {
 	if !w.offer([]Record{record("a1", 4, noon.Add(time.Minute))}) {
 		t.Fatal("no room for the second window")
 	}
+	if !w.offer([]Record{record("a1", 8, noon.Add(2*time.Minute))}) { // has nothing more to tell
+		t.Fatal("no room for the third window")
+	}
 	w.end()
 	<-w.ended
 	got := lines(t, spec.File)
-	if len(got) != 3 {
+	if len(got) != 4 {
 		t.Fatalf("got %q", got)
 	}
 	at := func(d time.Duration) string { return decimal(noon.Add(d).Unix()) }
@@ -187,7 +196,7 @@ func TestLostWindowIsToldOf(t *testing.T) {
 			t.Errorf("no line %q in\n%s", line, strings.Join(got, "\n"))
 		}
 	}
-	if written, lost, last := w.figures(); written != 3 || lost != 2 || last != nil {
+	if written, lost, last := w.figures(); written != 4 || lost != 2 || last != nil {
 		t.Errorf("written %d, lost %d, %v", written, lost, last)
 	}
 }

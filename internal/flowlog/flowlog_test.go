@@ -237,6 +237,22 @@ func TestWindows(t *testing.T) {
 	}
 }
 
+// What is older than its window, because it was collected late, does not make the
+// record begin before the window.
+func TestLateObservation(t *testing.T) {
+	spec := logTo(t, "packets", "start", "end", "log-status")
+	spec.Scope = []string{"a1"}
+	b := newBench(t, configuration(t, spec))
+	late := b.seen("a1", "", "10.0.1.10 > 10.0.2.20 47", 1, policy.SGEgress)
+	late.First = noon.Add(-2 * time.Second)
+	late.Last = noon.Add(-time.Second)
+	b.pass(time.Second, late)
+	b.now = noon.Add(time.Minute)
+	b.pass(0)
+	b.close()
+	want(t, spec.File, "1 "+decimal(noon.Unix())+" "+decimal(noon.Unix())+" OK")
+}
+
 // A clock that is put back ends the window instead of holding it open for hours.
 func TestClockPutBack(t *testing.T) {
 	spec := logTo(t, "packets", "log-status")
