@@ -81,22 +81,10 @@ func (l *log) covers(at *Interface) bool {
 
 // record counts sightings, and closes the window when it is time.
 func (l *log) record(now time.Time, all []sighting) {
-	for i := range all {
-		if s := &all[i]; s.first.Before(l.window.end) || !l.window.past(now) {
-			l.count(s)
-		}
-	}
-	if !l.window.past(now) {
-		return
-	}
-	end := l.window.end
-	l.close(now)
-	l.window = nextWindow(&l.window, now, l.spec.Interval)
-	for i := range all {
-		if s := &all[i]; !s.first.Before(end) {
-			l.count(s)
-		}
-	}
+	l.window.take(now, all, l.count, func() {
+		l.close(now)
+		l.window = nextWindow(&l.window, now, l.spec.Interval)
+	})
 }
 
 // count counts one sighting, if it is one of an interface in scope.

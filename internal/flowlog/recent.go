@@ -29,24 +29,14 @@ func newRecent(now time.Time) recent {
 	return recent{window: newWindow(now, vswitch.ShortInterval, maxFlows), limit: maxClosed}
 }
 
-// record counts sightings, and closes the window when it is time.
+// record counts sightings, and closes the window when it is time. It reports
+// whether there is something to tell those who follow.
 func (m *recent) record(now time.Time, all []sighting) (news bool) {
 	before := m.last
-	for i := range all {
-		if s := &all[i]; s.first.Before(m.window.end) || !m.window.past(now) {
-			m.count(s)
-		}
-	}
-	if m.window.past(now) {
-		end := m.window.end
+	m.window.take(now, all, m.count, func() {
 		m.close(now)
 		m.window = nextWindow(&m.window, now, vswitch.ShortInterval)
-		for i := range all {
-			if s := &all[i]; !s.first.Before(end) {
-				m.count(s)
-			}
-		}
-	}
+	})
 	return m.last != before
 }
 

@@ -60,12 +60,30 @@ func newWindow(now time.Time, interval time.Duration, limit int) window {
 // put back before its beginning.
 func (w *window) past(now time.Time) bool { return !now.Before(w.end) || now.Before(w.start) }
 
+// take has all sightings counted in the windows that they belong to. If the window
+// is past, turn puts the next one in its place when those of this one are counted.
+func (w *window) take(now time.Time, all []sighting, count func(*sighting), turn func()) {
+	end, past := w.end, w.past(now)
+	for i := range all {
+		if s := &all[i]; s.first.Before(end) || !past {
+			count(s)
+		}
+	}
+	if !past {
+		return
+	}
+	turn()
+	for i := range all {
+		if s := &all[i]; !s.first.Before(end) {
+			count(s)
+		}
+	}
+}
+
 // add counts a sighting. It returns the record if that is new.
 func (w *window) add(s *sighting) *Record {
-	w.busy[s.at] = true
 	if s.many {
-		w.skip(s.at, span{w.start, w.lastSecond()})
-		w.lost++
+		w.lose(s)
 		return nil
 	}
 	key := flowKey{s.at, s.tuple, s.direction, s.action}
@@ -73,12 +91,12 @@ func (w *window) add(s *sighting) *Record {
 	fresh := r == nil
 	if fresh {
 		if len(w.flows) >= w.limit {
-			w.skip(s.at, span{w.start, w.lastSecond()})
-			w.lost++
+			w.lose(s)
 			return nil
 		}
 		r = &Record{Interface: s.at, Direction: s.direction, Action: s.action, Tuple: s.tuple}
 		w.flows[key] = r
+		w.busy[s.at] = true
 	}
 	if s.first.Before(w.start) { // taken in before the window began, and collected after
 		late := *s
@@ -90,6 +108,13 @@ func (w *window) add(s *sighting) *Record {
 		return r
 	}
 	return nil
+}
+
+// lose counts a sighting for which there is no record.
+func (w *window) lose(s *sighting) {
+	w.busy[s.at] = true
+	w.skip(s.at, span{w.start, w.lastSecond()})
+	w.lost++
 }
 
 // skip notes that records of an interface were lost.
