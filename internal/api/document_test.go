@@ -82,6 +82,7 @@ var samples = []struct {
 	{"Explanation", sampleExplanation()},
 	{"Events", sampleEvents()},
 	{"Flows", sampleFlows()},
+	{"Graph", sampleGraph()},
 	{"ReloadRequest", ReloadRequest{File: "/home/ann/lab/vpc.toml", DryRun: true}},
 	{"ReloadReply", sampleReload()},
 	{"StopReply", sampleStop()},

@@ -41,6 +41,7 @@ type Backend interface {
 	EventSource
 	FlowSource
 	Capturer
+	Drawer
 	// Stop removes what the daemon made and makes it end after this answer.
 	Stop() (StopReply, error)
 }
@@ -65,6 +66,7 @@ func newServer(b Backend, log *slog.Logger, deadline time.Duration) *Server {
 	mux.HandleFunc("GET "+PathFlows, s.patient(s.answer(s.flows)))
 	mux.HandleFunc("GET "+PathExplain, s.answer(s.explain))
 	mux.HandleFunc("GET "+PathCapture, s.capture)
+	mux.HandleFunc("GET "+PathGraph, s.answer(s.graph))
 	mux.HandleFunc("POST "+PathReload, s.answer(s.reload))
 	mux.HandleFunc("POST "+PathStop, s.answer(s.stop))
 	mux.HandleFunc("/", s.answer(func(r *http.Request) (any, error) {

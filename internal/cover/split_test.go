@@ -157,18 +157,43 @@ func TestSplitEndsEarly(t *testing.T) {
 }
 
 // The cost of a long list stays bearable: each of 10,000 rules is compared with
-// those before it.
+// those before it. In the middle of the second list a rule covers everything, so
+// that those behind it are all behind it.
 func BenchmarkBehind10000(b *testing.B) {
-	var rules []cover.Rule
-	for i := range 10_000 {
-		block := netip.PrefixFrom(netip.AddrFrom4([4]byte{10, byte(i >> 8), byte(i), 0}), 24)
-		rules = append(rules, cover.Rule{Block: block, Services: cover.Of(ports(uint16(i), uint16(i)))})
+	list := func() (rules []cover.Rule) {
+		for i := range 10_000 {
+			block := netip.PrefixFrom(netip.AddrFrom4([4]byte{10, byte(i >> 8), byte(i), 0}), 24-i%9).Masked()
+			rules = append(rules, cover.Rule{Block: block, Services: cover.Of(ports(uint16(i), uint16(i)))})
+		}
+		return rules
 	}
-	for b.Loop() {
-		for i := range rules {
-			if _, covered := cover.Behind(rules[i], rules[:i]); covered {
-				b.Fatal("covered")
+	half := list()
+	half[5000] = cover.Rule{Block: netip.MustParsePrefix("0.0.0.0/0"), Services: cover.All()}
+	for _, c := range []struct {
+		name    string
+		rules   []cover.Rule
+		covered int
+	}{{"apart", list(), 0}, {"half", half, 4999}} {
+		b.Run(c.name, func(b *testing.B) {
+			for b.Loop() {
+				n := 0
+				for i := range c.rules {
+					if _, covered := cover.Behind(c.rules[i], c.rules[:i]); covered {
+						n++
+					}
+				}
+				if n != c.covered {
+					b.Fatalf("%d rules are covered, want %d", n, c.covered)
+				}
+			}
+		})
+	}
+	all := cover.Rule{Block: netip.MustParsePrefix("0.0.0.0/0"), Services: cover.All()}
+	b.Run("last", func(b *testing.B) { // one rule behind all of half
+		for b.Loop() {
+			if by, covered := cover.Behind(all, half); !covered || len(by) != 5001 {
+				b.Fatalf("%d rules, covered %v", len(by), covered)
 			}
 		}
-	}
+	})
 }
