@@ -65,7 +65,7 @@ func (r *Rehearsal) Send(instance string, b []byte) (*Trace, error) {
 	if in == nil {
 		return nil, fmt.Errorf("instance %s: not in the configuration", instance)
 	}
-	j := judge{plane: r.plane, conns: r.conns, trace: &Trace{}}
+	j := judge{plane: r.plane, conns: r.conns, trace: &Trace{Steps: make([]Step, 0, Gates+1)}}
 	j.recorded(in, b)
 	r.used = append(r.used, in)
 	if out := r.plane.byName[j.trace.To]; out != nil {

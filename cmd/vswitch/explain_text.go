@@ -30,10 +30,8 @@ func explanationText(e *api.Explanation, judged string) string {
 	if e.Summary != "" {
 		fmt.Fprintln(&b, " "+e.Summary)
 	}
-	for _, t := range e.Tracking {
-		if !t.Tracked {
-			fmt.Fprintf(&b, " note untracked at %s: %s\n", t.Instance, t.Why)
-		}
+	if e.Request.Verdict == api.VerdictAllow {
+		b.WriteString(untrackedNote(e.Tracking))
 	}
 	for _, n := range e.Notes {
 		fmt.Fprintln(&b, " note "+n)
@@ -42,6 +40,22 @@ func explanationText(e *api.Explanation, judged string) string {
 		fmt.Fprintln(&b, " fix  "+e.Fixes[i].Words)
 	}
 	return b.String()
+}
+
+// untrackedNote returns the line that says where a flow is not tracked, and why;
+// "" if it is everywhere.
+func untrackedNote(all []api.Tracking) string {
+	var where []string
+	why := ""
+	for _, t := range all {
+		if !t.Tracked {
+			where, why = append(where, t.Instance), t.Why
+		}
+	}
+	if where == nil {
+		return ""
+	}
+	return fmt.Sprintf(" note untracked at %s: %s\n", strings.Join(where, ", "), why)
 }
 
 // gateColumns are what a line says about a gate: its name, the object, the

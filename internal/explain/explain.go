@@ -127,7 +127,9 @@ func (x *Explainer) Explain(q Query) (*Explanation, error) {
 	case q.Protocol.HasPorts():
 		err = x.tryPorts(e)
 	default:
-		_, err = x.exchange(e, policy.Ports{})
+		var ex exchange
+		ex, err = x.exchange(&e.Query, 0)
+		e.add(ex, policy.Ports{})
 	}
 	if err != nil {
 		return nil, err
@@ -154,26 +156,25 @@ func (x *Explainer) conclude(e *Explanation) {
 // tryPorts judges the flow from every source port that it may have: from one of
 // each range in which no rule tells two ports apart.
 func (x *Explainer) tryPorts(e *Explanation) error {
-	if p := e.Query.SourcePort; p != 0 {
-		_, err := x.exchange(e, policy.Ports{From: p, To: p})
+	q, all := &e.Query, clientPorts
+	if q.SourcePort != 0 {
+		all = policy.Ports{From: q.SourcePort, To: q.SourcePort}
+	}
+	ex, err := x.exchange(q, all.From)
+	if err != nil || ex.request.Verdict == policy.Deny || all.From == all.To {
+		e.add(ex, all)
 		return err
 	}
-	q := &e.Query
-	first, err := x.exchange(&Explanation{Query: *q}, policy.Ports{From: clientPorts.From, To: clientPorts.From})
-	if err != nil {
-		return err
-	}
-	ranges := []policy.Ports{clientPorts}
-	if first.Verdict == policy.Allow {
-		// Groups read the port of a reply only where they have not kept the flow, and
-		// that of a datagram to tell whether it is a reply itself.
-		groups := q.Protocol == policy.UDP || slices.ContainsFunc(first.Steps, func(s Step) bool { return s.Untracked })
-		ranges = x.ranges(q.Protocol, clientPorts, groups, q.From.Instance, q.To.Instance)
-	}
-	for _, ports := range ranges {
-		if _, err := x.exchange(e, ports); err != nil {
-			return err
+	// Groups read the port of a reply only where they have not kept the flow, and
+	// that of a datagram to tell whether it is a reply itself.
+	groups := q.Protocol == policy.UDP || slices.ContainsFunc(ex.request.Steps, func(s Step) bool { return s.Untracked })
+	for i, ports := range x.ranges(q.Protocol, all, groups, q.From.Instance, q.To.Instance) {
+		if i > 0 {
+			if ex, err = x.exchange(q, ports.From); err != nil {
+				return err
+			}
 		}
+		e.add(ex, ports)
 	}
 	return nil
 }

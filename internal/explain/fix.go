@@ -142,6 +142,7 @@ func withGroupRule(c *vswitch.Config, name string, d policy.Direction, rule vswi
 		at.rules = append(at.rules, groupRuleText(d, &(*list)[i]))
 		at.listed = at.listed || (*list)[i].Line != 0
 	}
+	rule.Origin, g.Origin = pasted, pasted
 	*list = append(slices.Clone(*list), rule)
 	return at.fix(groupRuleText(d, &rule)), out
 }
@@ -190,6 +191,7 @@ func withEntry(c *vswitch.Config, name string, d policy.Direction, entry vswitch
 		at.rules = append(at.rules, entryText(d, &(*list)[i]))
 		at.listed = at.listed || (*list)[i].Line != 0
 	}
+	entry.Origin, acl.Origin = pasted, pasted
 	*list = append(slices.Clone(*list), entry)
 	return at.fix(entryText(d, &entry)), out
 }
@@ -248,6 +250,10 @@ func freeNumber(entries []vswitch.NetworkACLEntry, before int) (number int, last
 	}
 	return 0, false
 }
+
+// pasted is the origin of what a fix has brought: for the next one, it is in the
+// file.
+var pasted = vswitch.Origin{File: "fix", Line: 1}
 
 // A place is where a rule goes: a list of a table of the file.
 type place struct {

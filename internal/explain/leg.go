@@ -45,28 +45,43 @@ type Step struct {
 // show it.
 const maxRelays = 16
 
-// exchange judges the request and, if it arrives and is one that is answered, the
-// reply, from one of the client's ports, for all of them. It returns the request's
-// leg, and adds both to e.
-func (x *Explainer) exchange(e *Explanation, ports policy.Ports) (*Leg, error) {
+// An exchange is a request and what answers it, from one of the client's ports.
+type exchange struct {
+	request  Leg
+	reply    Leg
+	answered bool // reply is valid: the request arrives, and is one that is answered
+}
+
+// exchange judges the flow from one of the client's ports.
+func (x *Explainer) exchange(q *Query, port uint16) (exchange, error) {
 	x.stage.Forget()
-	q := &e.Query
-	request := q.packet(ports.From)
-	there := Leg{From: q.From, To: q.To, Ports: ports}
-	if err := x.travel(&there, q.From.Instance, request); err != nil {
-		return nil, err
+	p := q.packet(port)
+	ex := exchange{request: Leg{From: q.From, To: q.To}}
+	if err := x.travel(&ex.request, q.From.Instance, p); err != nil {
+		return ex, err
 	}
+	answer, ok := reply(p)
+	if !ok || ex.request.reached == "" {
+		return ex, nil
+	}
+	ex.reply, ex.answered = Leg{From: q.To, To: q.From, Reply: true}, true
+	return ex, x.travel(&ex.reply, ex.request.reached, answer)
+}
+
+// add adds what an exchange has shown to e, for a range of the client's ports.
+func (e *Explanation) add(ex exchange, ports policy.Ports) {
 	if len(e.Request.Steps) == 0 {
-		e.Request = there
+		e.Request = ex.request
 	}
-	if answer, ok := reply(request); ok && there.reached != "" {
-		back := Leg{From: q.To, To: q.From, Reply: true, Ports: ports}
-		if err := x.travel(&back, there.reached, answer); err != nil {
-			return nil, err
-		}
-		e.addReply(back)
+	if !ex.answered {
+		return
 	}
-	return &there, nil
+	ex.reply.Ports = ports
+	if n := len(e.Replies); n > 0 && slices.Equal(e.Replies[n-1].Steps, ex.reply.Steps) {
+		e.Replies[n-1].Ports.To = ports.To // the ranges follow each other
+		return
+	}
+	e.Replies = append(e.Replies, ex.reply)
 }
 
 // packet returns the first packet of the flow, from one of the client's ports.
@@ -89,18 +104,6 @@ func reply(p wire.Packet) (wire.Packet, bool) {
 	return p, answered
 }
 
-// addReply adds the way of a reply, or the ports for which it is the last one.
-func (e *Explanation) addReply(l Leg) {
-	if n := len(e.Replies); n > 0 {
-		last := &e.Replies[n-1]
-		if slices.Equal(last.Steps, l.Steps) && int(last.Ports.To)+1 == int(l.Ports.From) {
-			last.Ports.To = l.Ports.To
-			return
-		}
-	}
-	e.Replies = append(e.Replies, l)
-}
-
 // travel follows a packet that an instance sends.
 func (x *Explainer) travel(l *Leg, from string, p wire.Packet) error {
 	dst := p.Dst.Netip()
@@ -116,6 +119,7 @@ func (x *Explainer) travel(l *Leg, from string, p wire.Packet) error {
 			return err
 		}
 		l.Path = append(l.Path, from, face.Subnet)
+		l.Steps = slices.Grow(l.Steps, len(trace.Steps))
 		for i := range trace.Steps {
 			l.Steps = append(l.Steps, x.step(&p, from, trace, i))
 		}

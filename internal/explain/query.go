@@ -56,15 +56,20 @@ func (x *Explainer) Endpoint(text string) (Endpoint, error) {
 	if text == internet {
 		return Endpoint{Internet: true}, nil
 	}
+	before, after, cut := strings.Cut(text, ":")
+	name, known := x.instance(before)
+	// What is an address as a whole is one, unless it is that of INSTANCE:ADDRESS
+	// too: a name may consist of hexadecimal digits.
 	if a, err := netip.ParseAddr(text); err == nil {
+		if e, err := x.addressOf(name, after); known && cut && err == nil {
+			return e, nil
+		}
 		return x.addressed(a)
 	}
-	if before, after, ok := strings.Cut(text, ":"); ok {
-		if name, ok := x.instance(before); ok {
-			return x.addressOf(name, after)
-		}
-		text = before
+	if cut && known {
+		return x.addressOf(name, after)
 	}
+	text = before
 	hint := ""
 	names := make([]string, 0, len(x.config.Instances)+1)
 	for i := range x.config.Instances {

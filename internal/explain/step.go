@@ -76,6 +76,8 @@ func (x *Explainer) unmatched(l *Leg) {
 		case s.Check == vswitch.CheckNetworkACL && s.Rule == "*":
 			s.Words = "no rule for " + words(l.service(), s.Direction, x.block(peer).String())
 		case s.Reason != policy.SGEgress && s.Reason != policy.SGIngress:
+		case s.Code == referencesLost:
+			s.Words = "no rule for " + words(l.service(), s.Direction, peer.String()) + "; a group does not match what others forward"
 		case x.stage.Owner(peer) != "":
 			s.Words = "no rule for " + words(l.service(), s.Direction, x.stage.Owner(peer))
 		default:
@@ -199,6 +201,10 @@ func (x *Explainer) code(s *Step, p *wire.Packet) string {
 	return ""
 }
 
+// referencesLost is the code where a rule would match by its group, but for who has
+// forwarded the packet (SEM 1.4).
+const referencesLost = "SG_REFERENCES_NOT_PRESERVED"
+
 // groupCode tells apart the ways in which security groups do not admit a packet.
 func (x *Explainer) groupCode(s *Step, p *wire.Packet) string {
 	code := "SG_HAS_NO_RULES"
@@ -213,7 +219,7 @@ func (x *Explainer) groupCode(s *Step, p *wire.Packet) string {
 			r := &rules[i]
 			named := far != nil && r.Peer.Kind == vswitch.PeerSecurityGroup && slices.Contains(far.SecurityGroups, r.Peer.Name)
 			if named && r.Service.Contains(p.Protocol, p.DstPort, p.Type, p.Code) {
-				return "SG_REFERENCES_NOT_PRESERVED" // it would match, but for who has forwarded the packet
+				return referencesLost
 			}
 			code = "ENI_SG_RULES_MISMATCH"
 		}

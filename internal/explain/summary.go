@@ -62,7 +62,7 @@ func tracking(p policy.Protocol, steps []Step) []Tracking {
 		t := Tracking{Instance: s.Instance, Tracked: !s.Untracked}
 		switch {
 		case s.Untracked:
-			t.Why = "rules for any address admit it and whatever answers it, on every port: replies pass by those rules, and the flow ends with them"
+			t.Why = "rules for any address let it and all answers pass: those need the rules too, and the flow ends with them"
 		case p.HasPorts():
 			t.Why = "no pair of rules admits any address both ways, on every port back"
 		default:
@@ -139,6 +139,8 @@ func fate(s *Step) string {
 		return "has nowhere to go"
 	case policy.Blackhole:
 		return "ends in a blackhole"
+	case policy.Hairpin, policy.IPTTL:
+		return "is led back to who has sent it"
 	case policy.NACLIngress:
 		return "does not enter the subnet"
 	case policy.DestinationCheck:
