@@ -143,6 +143,11 @@ func (d *daemon) tellReload(reply *api.ReloadReply, err error) {
 	d.events.ring.Add(refused)
 }
 
+// tellLost tells that a flow log could not keep its records.
+func (d *daemon) tellLost(flowLog string, err error) {
+	d.events.ring.Add(event.Event{Type: event.RecordsLost, Message: fmt.Sprintf("flow log %s: %v", flowLog, err)})
+}
+
 // Events returns the events behind the one of that sequence, for the API. It
 // waits for one as the API's EventSource does.
 func (d *daemon) Events(ctx context.Context, after uint64) (api.Events, error) {

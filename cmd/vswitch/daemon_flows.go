@@ -22,6 +22,7 @@ const flushDeadline = 5 * time.Second
 func (d *daemon) newFlows(full *vswitch.Config) (*flowlog.Collector, error) {
 	return flowlog.New(full, time.Now(), func(name string, err error) {
 		d.log.Warn("flow log records lost", "flow_log", name, "error", err)
+		d.tellLost(name, err)
 	})
 }
 

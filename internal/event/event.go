@@ -19,7 +19,8 @@ const (
 	ReloadRefused     Type = "reload_refused" // the running configuration stays
 	AllowanceExceeded Type = "allowance_exceeded"
 	PanicContained    Type = "panic_contained"
-	Gap               Type = "gap" // events that were overwritten before they were asked for
+	RecordsLost       Type = "records_lost" // of a flow log
+	Gap               Type = "gap"          // events that were overwritten before they were asked for
 )
 
 // An Event is one thing that happened. Fields that say nothing about its type are

@@ -99,6 +99,9 @@ var families = []family{
 			emit(float64(s.Reloads.Failed), s.VPC, "failure")
 		},
 	},
+	flowLog("records_total", "Records that the flow log has written to its file.", func(l *api.FlowLog) uint64 { return l.Written }),
+	flowLog("lost_records_total", "Records for which the flow log had no room, or that it could not write; at least so many.",
+		func(l *api.FlowLog) uint64 { return l.Lost }),
 	{
 		name: "vswitch_build_info", kind: gauge,
 		help:   "Always 1; its labels say which program runs.",
@@ -128,6 +131,15 @@ func port(name string, kind prometheus.ValueType, help string, value func(*api.I
 func vpc(name string, kind prometheus.ValueType, help string, value func(*api.Status) uint64) family {
 	return family{"vswitch_" + name, kind, help, ofVPC, func(s *api.Status, emit func(float64, ...string)) {
 		emit(float64(value(s)), s.VPC)
+	}}
+}
+
+// flowLog returns a family with one sample for each flow log of the file.
+func flowLog(name, help string, value func(*api.FlowLog) uint64) family {
+	return family{"vswitch_flow_log_" + name, counter, help, []string{"vpc", "flow_log"}, func(s *api.Status, emit func(float64, ...string)) {
+		for i := range s.FlowLogs {
+			emit(float64(value(&s.FlowLogs[i])), s.VPC, s.FlowLogs[i].Name)
+		}
 	}}
 }
 

@@ -50,6 +50,7 @@ func sample() api.Status {
 		FlowCache:   api.FlowCache{Entries: 65_536, Hits: 99, Misses: 21},
 		Reloads:     api.Reloads{Succeeded: 2, Failed: 1},
 		Panics:      7,
+		FlowLogs:    []api.FlowLog{{Name: "all", Written: 1200, Lost: 13}},
 	}
 }
 
@@ -157,7 +158,7 @@ func TestEveryFigureIsShown(t *testing.T) {
 			t.Errorf("%s has no sample", f.name)
 		}
 	}
-	for _, part := range []any{s.Instances[0].Counters, s.Instances[0].Connections, s.FlowCache} {
+	for _, part := range []any{s.Instances[0].Counters, s.Instances[0].Connections, s.FlowCache, struct{ Written, Lost uint64 }{s.FlowLogs[0].Written, s.FlowLogs[0].Lost}} {
 		v := reflect.ValueOf(part)
 		for i := range v.NumField() {
 			name := v.Type().Field(i).Name
