@@ -3,6 +3,7 @@ package conntrack_test
 import (
 	"fmt"
 	"math/rand/v2"
+	"slices"
 	"testing"
 	"time"
 
@@ -194,4 +195,42 @@ func BenchmarkSweep(b *testing.B) {
 		now += tick
 		tracker.Sweep(now, 4096)
 	}
+}
+
+// BenchmarkExpire is the end of a million connections that idle out at once, in
+// steps as a worker takes them: the time is that of all of them. Frames wait for a
+// step: half of them are shorter than p50, and of a thousand one is longer than
+// p99.9. The last one gives the memory back.
+func BenchmarkExpire(b *testing.B) {
+	const n = 1_000_000
+	var steps []time.Duration
+	var last time.Duration
+	for b.Loop() {
+		b.StopTimer()
+		tracker := newTracker(b, n, conntrack.Limits{})
+		now := int64(time.Hour)
+		for _, i := range rand.New(rand.NewPCG(1, 2)).Perm(n) {
+			if _, ok := tracker.Insert(eni, numbered(policy.UDP, i), now); !ok {
+				b.Fatal("no room")
+			}
+		}
+		now += int64(31 * time.Second)
+		b.StartTimer()
+		for done := false; !done; {
+			began := time.Now()
+			done = tracker.Sweep(now, 256)
+			if step := time.Since(began); done {
+				last = max(last, step)
+			} else {
+				steps = append(steps, step)
+			}
+		}
+		if tracker.Len() != 0 {
+			b.Fatalf("%d connections are left", tracker.Len())
+		}
+	}
+	slices.Sort(steps)
+	b.ReportMetric(float64(steps[len(steps)/2].Microseconds()), "us-p50")
+	b.ReportMetric(float64(steps[len(steps)*999/1000].Microseconds()), "us-p99.9")
+	b.ReportMetric(float64(last.Microseconds()), "us-last")
 }

@@ -219,3 +219,19 @@ func TestTimeoutsChange(t *testing.T) {
 		t.Error("swept before a timeout that was made longer")
 	}
 }
+
+// Sweep says whether it has seen all that has idled out.
+func TestSweepTellsWhetherItIsDone(t *testing.T) {
+	now := int64(time.Hour)
+	tracker := newTracker(t, 100, conntrack.Limits{UDP: 30 * time.Second})
+	insert(t, tracker, eni, 0, 10, now)
+	if !tracker.Sweep(now, 4) {
+		t.Error("nothing has idled out, and Sweep is not done")
+	}
+	later := now + int64(31*time.Second)
+	for _, left := range []int{6, 2, 0} {
+		if done := tracker.Sweep(later, 4); tracker.Len() != left || done != (left == 0) {
+			t.Errorf("%d connections left, done: %v; want %d", tracker.Len(), done, left)
+		}
+	}
+}

@@ -116,23 +116,24 @@ func (t *Tracker) drain(n *interfaceState, now int64, budget int) (looked int) {
 }
 
 // Sweep frees connections that have idled out. It looks at no more than budget
-// connections, and goes on with the next interface where the last call ended. A
-// connection that has idled out is absent for Track from that moment, swept or
-// not.
-func (t *Tracker) Sweep(now int64, budget int) {
+// connections, and goes on with the next interface where the last call ended. It
+// returns false if there may be more to free. A connection that has idled out is
+// absent for Track from that moment, swept or not.
+func (t *Tracker) Sweep(now int64, budget int) (done bool) {
 	if t.caughtUp == ticks(now) {
-		return // a deadline is never set for the current tick
+		return true // a deadline is never set for the current tick
 	}
 	for range t.interfaces {
 		if t.swept++; t.swept >= len(t.interfaces) {
 			t.swept = 0
 		}
 		if budget -= t.expire(&t.interfaces[t.swept], now, budget); budget <= 0 {
-			return
+			return false
 		}
 	}
 	t.caughtUp = ticks(now)
 	if t.live == 0 && t.fresh > 1 {
 		t.trim()
 	}
+	return true
 }

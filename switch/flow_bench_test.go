@@ -195,38 +195,6 @@ func BenchmarkInsert(b *testing.B) {
 	}
 }
 
-// BenchmarkExpire is the end of a million flows by idleness while others go on: a
-// thousand flows, ten frames at a time. The time is that until all are gone, and
-// gap the longest one between two bursts.
-func BenchmarkExpire(b *testing.B) {
-	const n = 1_000_000
-	var gap time.Duration
-	for b.Loop() {
-		b.StopTimer()
-		sw, now := benchClock(b)
-		d, _ := newCrowd(b, sw, n)
-		d.send(sw, n)
-		*now += int64(31 * time.Second)
-		d.flows, d.step, d.at = 1000, crowdStep%1000, 0
-		b.StartTimer()
-		for i := 0; sw.Status().Tracked > 2*1000; i++ {
-			began := time.Now()
-			d.send(sw, 10)
-			gap = max(gap, time.Since(began))
-			*now += int64(time.Millisecond)
-			if i > 1_000_000 {
-				b.Fatalf("%d connections are left", sw.Status().Tracked)
-			}
-		}
-		b.StopTimer()
-		if err := sw.Close(); err != nil {
-			b.Fatal(err)
-		}
-		b.StartTimer()
-	}
-	b.ReportMetric(float64(gap.Microseconds()), "us-gap")
-}
-
 // BenchmarkCollect is the garbage collector's pauses with a million live flows.
 func BenchmarkCollect(b *testing.B) {
 	const n = 1_000_000

@@ -12,8 +12,8 @@ import (
 // The rhythm of a worker.
 const (
 	sweepInterval = int64(50 * time.Millisecond)
-	sweepBudget   = 4096                          // connections looked at in one sweep: 0.1 ms
-	idleSweeps    = 16                            // sweeps in a row of an idle worker
+	sweepBudget   = 256                           // connections freed at a time, which frames wait for: 0.1 ms at most
+	sweepAgain    = int64(time.Millisecond)       // until more of them are freed that have idled out, while frames wait
 	napFor        = int64(100 * time.Millisecond) // how long after the last frame a worker naps rather than dozes
 	passesPerPoll = 8                             // turns of the busy ports, at most, before the idle ones are looked at
 	spinLimit     = int64(50 * time.Microsecond)  // how long a wait a worker may spin through
@@ -94,7 +94,7 @@ func (w *worker) sleep() {
 	w.unpolled = 0
 	var n int
 	switch {
-	case len(w.ready) > 0:
+	case len(w.ready) > 0 || w.behind:
 		n = w.poll(0)
 	case !w.lieDown():
 		return
@@ -224,7 +224,8 @@ func (w *worker) step() (read, taken int) {
 func (w *worker) expire() {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	w.conns.Sweep(w.clock(), sweepBudget)
+	for !w.conns.Sweep(w.clock(), sweepBudget) {
+	}
 }
 
 // rest does what a worker does when nothing waits, for Step.
@@ -234,24 +235,30 @@ func (w *worker) rest() {
 	w.now = w.clock()
 	w.swept = w.now - sweepInterval
 	w.sweep()
+	for w.behind {
+		w.free()
+	}
 }
 
 // sweep frees what has idled out, from time to time: a little between two bursts,
-// more when nothing waits.
+// and on and on, as long as nothing waits.
 func (w *worker) sweep() {
-	if w.now = w.clock(); w.now-w.swept < sweepInterval {
+	w.now = w.clock()
+	if w.behind && (len(w.ready) == 0 || w.now-w.freed >= sweepAgain) {
+		w.free()
+	}
+	if w.now-w.swept < sweepInterval {
 		return
 	}
 	if w.busy >= w.swept {
 		w.active.tell()
 	}
 	w.swept = w.now
-	sweeps := 1
-	if len(w.ready) == 0 {
-		sweeps = idleSweeps
-	}
-	for range sweeps {
-		w.conns.Sweep(w.now, sweepBudget)
-	}
+	w.free()
 	w.releaseFragments()
+}
+
+// free frees some of the connections that have idled out.
+func (w *worker) free() {
+	w.behind, w.freed = !w.conns.Sweep(w.now, sweepBudget), w.now
 }

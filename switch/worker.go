@@ -60,6 +60,8 @@ type worker struct {
 	wait       int64     // how long the waits for frames were of late, in nanoseconds
 	spins      bool      // the machine has a processor to spare for spinning
 	swept      int64     // when idle state was last swept
+	freed      int64     // when idle connections were last freed
+	behind     bool      // then some were left
 	stopping   bool
 	active     activity // of all workers
 
