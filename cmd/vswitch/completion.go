@@ -5,6 +5,9 @@ import (
 	"strings"
 
 	"github.com/spf13/cobra"
+
+	"vswitch/internal/config"
+	vswitch "vswitch/switch"
 )
 
 // registerCompletion adds the values of the global flags to the completion that
@@ -63,6 +66,40 @@ func (c *cli) completeProbe(_ *cobra.Command, args []string, _ string) ([]string
 		return []string{"tcp/", "udp/", "icmp"}, cobra.ShellCompDirectiveNoFileComp | cobra.ShellCompDirectiveNoSpace
 	}
 	return nil, cobra.ShellCompDirectiveNoFileComp
+}
+
+// completeRuleObject lists what has rules: the security groups and network ACLs of
+// the file that the VPC was built from, or is to be.
+func (c *cli) completeRuleObject(_ *cobra.Command, args []string, _ string) ([]string, cobra.ShellCompDirective) {
+	if len(args) > 0 {
+		return nil, cobra.ShellCompDirectiveNoFileComp
+	}
+	cfg, err := c.meant()
+	if err != nil {
+		return nil, cobra.ShellCompDirectiveError
+	}
+	var names []string
+	for i := range cfg.SecurityGroups {
+		names = append(names, "sg:"+cfg.SecurityGroups[i].Name)
+	}
+	for i := range cfg.NetworkACLs {
+		names = append(names, "nacl:"+cfg.NetworkACLs[i].Name)
+	}
+	return names, cobra.ShellCompDirectiveNoFileComp | cobra.ShellCompDirectiveNoSpace
+}
+
+// meant returns the completed configuration of the file that this invocation's VPC
+// was built from, or of the file that it names.
+func (c *cli) meant() (vswitch.Config, error) {
+	path := c.givenFile()
+	if _, r, err := c.known(); err == nil {
+		path = r.File
+	}
+	cfg, err := config.Load(path)
+	if err != nil {
+		return vswitch.Config{}, err
+	}
+	return vswitch.Complete(cfg, nil)
 }
 
 func (c *cli) instanceNames() ([]string, cobra.ShellCompDirective) {

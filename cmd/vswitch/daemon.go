@@ -9,6 +9,7 @@ import (
 	"sync"
 	"time"
 
+	"vswitch/internal/account"
 	"vswitch/internal/api"
 	"vswitch/internal/config"
 	"vswitch/internal/flowlog"
@@ -36,6 +37,7 @@ type daemon struct {
 	events *lookout
 
 	flows     *flowlog.Collector
+	book      account.Book
 	observing sync.Mutex // taken by observe alone
 
 	tally   sync.Mutex // guards the fields below
@@ -266,6 +268,7 @@ func (d *daemon) apply(full vswitch.Config, generation uint32) (warnings []strin
 		}
 		warn(err) // published, but an old device could not be closed
 	}
+	d.book.Retain(&full)
 	warn(d.changeFlows(flows))
 	warn(change.Commit())
 	warn(newRecord(&full, d.file).write(d.state))

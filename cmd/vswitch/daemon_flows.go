@@ -52,6 +52,8 @@ func (d *daemon) observe() {
 	d.observing.Lock() // so that observations are recorded in the order of time
 	defer d.observing.Unlock()
 	observed := d.sw.Observations()
+	cfg := d.sw.Config()
+	d.book.Record(observed, &cfg)
 	d.flows.Record(time.Now(), observed)
 }
 

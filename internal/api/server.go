@@ -40,6 +40,8 @@ type Backend interface {
 	Reload(ReloadRequest) (ReloadReply, error)
 	EventSource
 	FlowSource
+	DropSource
+	RuleSource
 	Capturer
 	Drawer
 	// Stop removes what the daemon made and makes it end after this answer.
@@ -64,6 +66,9 @@ func newServer(b Backend, log *slog.Logger, deadline time.Duration) *Server {
 	mux.HandleFunc("GET "+PathConnections, s.answer(s.connections))
 	mux.HandleFunc("GET "+PathEvents, s.patient(s.answer(s.events)))
 	mux.HandleFunc("GET "+PathFlows, s.patient(s.answer(s.flows)))
+	mux.HandleFunc("GET "+PathDrops, s.answer(s.drops))
+	mux.HandleFunc("GET "+PathRules, s.answer(s.rules))
+	mux.HandleFunc("POST "+PathRulesReset, s.answer(s.resetRules))
 	mux.HandleFunc("GET "+PathExplain, s.answer(s.explain))
 	mux.HandleFunc("GET "+PathCapture, s.capture)
 	mux.HandleFunc("GET "+PathGraph, s.answer(s.graph))

@@ -27,6 +27,8 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 type fake struct {
 	asked     []string
 	explained []ExplainRequest
+	drops     []DropsRequest
+	objects   []string
 	err       error
 }
 
@@ -35,6 +37,21 @@ func (f *fake) Status() (Status, error) { return sampleStatus(), f.err }
 func (f *fake) Connections(instance string, limit int) (Connections, error) {
 	f.asked = append(f.asked, fmt.Sprintf("connections %q %d", instance, limit))
 	return sampleConnections(), f.err
+}
+
+func (f *fake) Drops(r DropsRequest) (Drops, error) {
+	f.drops = append(f.drops, r)
+	return sampleDrops(), f.err
+}
+
+func (f *fake) Rules(object string) (Rules, error) {
+	f.objects = append(f.objects, object)
+	return sampleRules(), f.err
+}
+
+func (f *fake) ResetRules(r RulesReset) (RulesResetReply, error) {
+	f.objects = append(f.objects, r.Object)
+	return RulesResetReply{Rules: 12}, f.err
 }
 
 func (f *fake) Explain(r ExplainRequest) (Explanation, error) {
