@@ -121,11 +121,10 @@ func readable(t *rapid.T) {
 	apart("label", labels)
 	for _, s := range stretches {
 		for _, o := range stretches {
-			wide := rect{o.x1, o.y1, o.x2, o.y2}
-			if o.x1 == o.x2 && s.x1 == s.x2 || o.y1 == o.y2 && s.y1 == s.y2 { // parallel
-				if wide = (rect{o.x1 - 1, o.y1 - 1, o.x2 + 1, o.y2 + 1}); s.edge != o.edge && wide.overlaps(rect{s.x1, s.y1, s.x2 + 1, s.y2 + 1}) {
-					t.Fatalf("edges %d and %d share a stretch: %v, %v", s.edge, o.edge, s, o)
-				}
+			parallel := o.x1 == o.x2 && s.x1 == s.x2 || o.y1 == o.y2 && s.y1 == s.y2
+			near := rect{o.x1 - 1, o.y1 - 1, o.x2 + 1, o.y2 + 1}
+			if parallel && s.edge != o.edge && near.overlaps(rect{s.x1, s.y1, s.x2 + 1, s.y2 + 1}) {
+				t.Fatalf("edges %d and %d share a stretch: %v, %v", s.edge, o.edge, s, o)
 			}
 		}
 		for i, w := range labels {

@@ -57,18 +57,18 @@ func (g *Graph) SVG() string {
 }
 
 // draw draws a box with its lines, the first one bold.
-func (x *box) draw(b *strings.Builder, fill, stroke, anchor string) {
-	fmt.Fprintf(b, `<rect x="%d" y="%d" width="%d" height="%d" rx="6" fill="%s" stroke="%s"/>`+"\n", x.x, x.y, x.w, x.h, fill, stroke)
-	at := point{x.x + padding, x.y + padding + 8}
+func (b *box) draw(w *strings.Builder, fill, stroke, anchor string) {
+	fmt.Fprintf(w, `<rect x="%d" y="%d" width="%d" height="%d" rx="6" fill="%s" stroke="%s"/>`+"\n", b.x, b.y, b.w, b.h, fill, stroke)
+	at := point{b.x + padding, b.y + padding + 8}
 	if anchor == "middle" {
-		at = point{x.x + x.w/2, x.y + (x.h-len(x.lines)*lineHeight)/2 + lineHeight - 4}
+		at = point{b.x + b.w/2, b.y + (b.h-len(b.lines)*lineHeight)/2 + lineHeight - 4}
 	}
-	for i, line := range x.lines {
+	for i, line := range b.lines {
 		weight, colour := "normal", "#475569"
 		if i == 0 {
 			weight, colour = "bold", "#0f172a"
 		}
-		fmt.Fprintf(b, `<text x="%d" y="%d" text-anchor="%s" font-weight="%s" fill="%s">%s</text>`+"\n", at.x, at.y+i*lineHeight, anchor, weight, colour, svgText(line))
+		fmt.Fprintf(w, `<text x="%d" y="%d" text-anchor="%s" font-weight="%s" fill="%s">%s</text>`+"\n", at.x, at.y+i*lineHeight, anchor, weight, colour, svgText(line))
 	}
 }
 
