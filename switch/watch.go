@@ -36,7 +36,7 @@ type WatchOptions struct {
 
 	Snap    int  // bytes of a frame that are kept, from its Ethernet header on; 0 means all
 	Dropped bool // only frames that the switch dropped
-	Memory  int  // bytes for frames that wait to be read, for each worker; 0 means 8 MiB for all, and 1 MiB for each at least
+	Memory  int  // bytes for frames that wait to be read, for each worker; 0 means 8 MiB for all, and 1 MiB for each at least. Frames longer than half of it may all be lost
 }
 
 // A Watch shows copies of the frames that pass some ports. It holds nothing up:

@@ -310,6 +310,44 @@ func TestWatchOverReloads(t *testing.T) {
 	}
 }
 
+// TestWatchReadsInOrder: what several workers have copied is read as it happened.
+func TestWatchReadsInOrder(t *testing.T) {
+	now := int64(time.Hour)
+	sw, err := vswitch.New(fixture(), vswitch.WithWorkers(3), vswitch.WithClock(func() int64 { return now }), vswitch.WithCapacity(1<<12))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer sw.Close()
+	a := port.NewMemory(8, allOffloads)
+	if err := sw.Attach("a1", a); err != nil {
+		t.Fatal(err)
+	}
+	x, err := sw.Watch(vswitch.WatchOptions{Dropped: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer x.Close()
+	full := sw.Config()
+	i := full.Interface("a1")
+	const frames = 60
+	for n := range frames {
+		now += int64(time.Millisecond)
+		a.Send(wiretest.Bytes(t, i.MAC, i.RouterMAC, fmt.Sprintf("10.0.1.10:%d > 10.0.2.%d:80 tcp S seq=1", 1024+n, 100+n%13)))
+		sw.Step()
+	}
+	var last time.Time
+	seen := 0
+	if err := x.Read(func(f *vswitch.WatchedFrame) error {
+		if seen++; !f.Time.After(last) {
+			return fmt.Errorf("frame %d was seen %v after the one before", seen, f.Time.Sub(last))
+		}
+		last = f.Time
+		return nil
+	}); err != nil || seen != frames {
+		t.Errorf("%d frames, %v", seen, err)
+	}
+}
+
 func TestWatchLimits(t *testing.T) {
 	v := newVPC(t, 1<<10)
 	if _, err := v.sw.Watch(vswitch.WatchOptions{Instances: []string{"a1", "nobody"}}); err == nil || err.Error() != "instance nobody: not in the configuration" {

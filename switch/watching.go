@@ -57,7 +57,6 @@ func (g *watching) of(handle uint32) []view {
 
 // arrive copies the frame b, as in sent it, for the captures of all frames.
 func (g *watching) arrive(in *eni, b []byte) {
-	g.saved, g.openeds = 0, 0
 	views := g.of(in.handle)
 	if len(views) == 0 {
 		return

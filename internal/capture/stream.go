@@ -207,11 +207,8 @@ func (s *Stream) packets(f *vswitch.WatchedFrame) error {
 func (s *Stream) packet(f *vswitch.WatchedFrame) error {
 	p := Packet{Interface: f.Port, Outbound: f.Sent, Time: f.Time, Data: f.Bytes[wire.VirtioSize:], Length: f.Length, Comments: comments(f)}
 	if whole := len(p.Data) == f.Length; whole && s.frame.Parse(f.Bytes, wire.MaxDatagram) == policy.None {
-		if s.frame.GSO != wire.GSONone {
-			if s.options.Segments {
-				return s.segments(&p)
-			}
-			s.frame.Unsegment()
+		if s.options.Segments && s.frame.GSO != wire.GSONone {
+			return s.segments(&p)
 		}
 		s.frame.FinishChecksum()
 	}

@@ -231,9 +231,12 @@ func TestCount(t *testing.T) {
 			s.send(nowhere)
 		}
 		var b bytes.Buffer
-		if err := Write(context.Background(), &b, x, Options{Count: n}); err != nil {
-			t.Fatal(err)
+		ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second) // of a capture that misses its end
+		err = Write(ctx, &b, x, Options{Count: n})
+		if ctx.Err() != nil || err != nil {
+			t.Errorf("a capture of %d frames did not end by itself: %v", n, err)
 		}
+		cancel()
 		if got := strings.Count(dump(t, b.Bytes()), "\npacket "); got != int(n) {
 			t.Errorf("%d frames, want %d", got, n)
 		}

@@ -39,8 +39,9 @@ func (f *Frame) TransportChecksumOK() bool {
 
 // FinishChecksum fills in the checksum of a frame whose sender has left that to
 // the hardware, for a port that does not take such frames, and zeroes the virtio
-// header. It does nothing to other frames. The frame must not be a superframe:
-// each of its segments has a checksum of its own.
+// header. It does nothing to other frames. Of a superframe it makes the one long
+// packet that it looks like, for those who only look at it: no device would take
+// that, and the segments have checksums of their own.
 func (f *Frame) FinishChecksum() {
 	if f.offload != needsChecksum {
 		return

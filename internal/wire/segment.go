@@ -100,11 +100,3 @@ func (f *Frame) segmentChecksum(header, payload []byte, finish bool) {
 	checksum.Put(field, sum)
 	clear(header[:VirtioSize])
 }
-
-// Unsegment makes of a superframe, whose Segments have no further use, one packet
-// that is longer than any MTU. Its checksum is left to finish, as before. It is for
-// those who only look at it: no device would take it.
-func (f *Frame) Unsegment() {
-	f.GSO, f.GSOSize, f.Segments = GSONone, 0, 1
-	clear(f.Bytes[virtioGSOType:virtioCsumStart])
-}
