@@ -51,26 +51,32 @@ func (t *Trace) Reason() policy.Reason {
 	return t.Steps[len(t.Steps)-1].Reason
 }
 
-// recorded judges the frame b, which in sent, and fills in j's trace. It neither
-// changes nor keeps b.
+// recorded judges the frame b, which in sent, and fills in j's trace.
 func (j *judge) recorded(in *eni, b []byte) {
-	t, f := j.trace, &wire.Frame{}
+	if out, _ := j.rehearse(in, b); out != nil {
+		j.trace.To = out.name
+	}
+}
+
+// rehearse judges the frame b, which in sent, as the data plane does. It returns
+// the interface that the frame goes to, nil for the platform, or why it is
+// dropped. It neither changes nor keeps b.
+func (j *judge) rehearse(in *eni, b []byte) (*eni, policy.Reason) {
+	f := &wire.Frame{}
 	r := f.Parse(slices.Clone(b), in.mtu)
 	if r == policy.None {
 		r = in.identify(f)
 	}
 	if r != policy.None {
-		t.Steps = append(t.Steps, Step{Check: CheckIdentity, Where: in.name, Reason: r})
-		return
+		j.record(Step{Check: CheckIdentity, Where: in.name, Reason: r})
+		return nil, r
 	}
 	if f.Kind == wire.KindARP || f.IsND() || in.subnet.echoes(f) {
-		t.Steps = append(t.Steps, Step{Check: CheckPlatform, Where: in.name, Verdict: policy.Allow, Words: "for the platform itself, never judged"})
-		return
+		j.record(Step{Check: CheckPlatform, Where: in.name, Verdict: policy.Allow, Words: "for the platform itself, never judged"})
+		return nil, policy.None
 	}
 	j.frame = f
-	if out, r := j.decide(in); r == policy.None {
-		t.To = out.name
-	}
+	return j.decide(in)
 }
 
 // record adds a step if somebody asked.

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"slices"
 
+	"vswitch/internal/cover"
 	"vswitch/internal/policy"
 	vswitch "vswitch/switch"
 )
@@ -19,9 +20,10 @@ type Explainer struct {
 	stage     *vswitch.Rehearsal
 	config    *vswitch.Config
 	running   bool
-	instances map[string]string // names of instances, by all that names them
-	groups    map[string]string // names of security groups, by the ids of their rules
-	relays    []string          // instances that routes lead to
+	instances map[string]string      // names of instances, by all that names them
+	groups    map[string]string      // names of security groups, by the ids of their rules
+	relays    []string               // instances that routes lead to
+	edges     map[string]cover.Edges // of the rules of an instance, by name, as far as they were asked for
 }
 
 // Running returns an Explainer of what a switch runs now. A later reload does not
@@ -48,7 +50,7 @@ func New(c vswitch.Config) (*Explainer, error) {
 
 func newExplainer(stage *vswitch.Rehearsal) *Explainer {
 	c := stage.Config()
-	x := &Explainer{stage: stage, config: c, instances: make(map[string]string, 3*len(c.Instances)), groups: make(map[string]string)}
+	x := &Explainer{stage: stage, config: c, instances: make(map[string]string, 3*len(c.Instances)), groups: make(map[string]string), edges: make(map[string]cover.Edges)}
 	for i := range c.Instances {
 		face, _ := stage.Interface(c.Instances[i].Name)
 		x.instances[face.InstanceID], x.instances[face.ID] = face.Instance, face.Instance
