@@ -176,7 +176,7 @@ func TestWorkersKeepOrder(t *testing.T) {
 			v := newCrew(t, 1<<10, 3, steer)
 			v.allowAll()
 			v.must(v.sw.Start())
-			const packets, window = 2000, 32 // of a flow; the ports hold 64 frames
+			const packets, window = 1000, 32 // of a flow; the ports hold 64 frames
 			flows := [][2]string{{"a1", "b1"}, {"b1", "a2"}, {"a2", "m1"}, {"m1", "p1"}, {"p1", "b2"}, {"b2", "a1"}}
 			var wg sync.WaitGroup
 			for _, flow := range flows {

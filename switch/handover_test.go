@@ -67,6 +67,13 @@ func TestHandoverKeepsOrder(t *testing.T) {
 	}
 }
 
+// ownerOfPair returns the number of the worker that owns the traffic between two
+// addresses.
+func ownerOfPair(a, b netip.Addr, workers int) int {
+	x, y := wire.AddrFrom(a), wire.AddrFrom(b)
+	return int(port.Steer(&x, &y)) % workers
+}
+
 // pair returns two instances of the fixture whose traffic the numbered one of
 // several workers owns.
 func (v *vpc) pair(worker, workers int, among ...string) (a, b string) {
@@ -85,8 +92,7 @@ func (v *vpc) pair(worker, workers int, among ...string) (a, b string) {
 // ownerOf returns the number of the worker that owns the IPv4 traffic between two
 // instances.
 func (v *vpc) ownerOf(a, b string, workers int) int {
-	x, y := wire.AddrFrom(v.iface(a).Addresses[0]), wire.AddrFrom(v.iface(b).Addresses[0])
-	return int(port.Steer(&x, &y)) % workers
+	return ownerOfPair(v.iface(a).Addresses[0], v.iface(b).Addresses[0], workers)
 }
 
 // all are the instances of the fixture.

@@ -27,12 +27,16 @@ const patience = 20 * time.Second
 type kernel struct {
 	t    testing.TB
 	jobs chan func()
-	tap  *port.TAP
+	tap  *port.TAP   // its first queue
+	taps []*port.TAP // all
 }
 
 // newKernel makes the namespace, and in it the device of the interface, up and
 // with its addresses and routes.
-func newKernel(t testing.TB, face vswitch.Interface) *kernel {
+func newKernel(t testing.TB, face vswitch.Interface) *kernel { return newKernelOf(t, face, 1) }
+
+// newKernelOf is newKernel for a device of several queues.
+func newKernelOf(t testing.TB, face vswitch.Interface, queues int) *kernel {
 	t.Helper()
 	if os.Geteuid() != 0 {
 		if os.Getenv("VSWITCH_REQUIRE_ROOT") == "1" {
@@ -54,14 +58,17 @@ func newKernel(t testing.TB, face vswitch.Interface) *kernel {
 	for _, s := range []string{"accept_dad", "accept_ra"} {
 		k.must(func() error { return os.WriteFile("/proc/sys/net/ipv6/conf/default/"+s, []byte("0"), 0) })
 	}
-	k.must(func() error {
-		taps, err := port.OpenTAP("vst-port-0", 1)
-		if err == nil {
-			k.tap = taps[0]
+	k.must(func() (err error) {
+		if k.taps, err = port.OpenTAP("vst-port-0", queues); err == nil {
+			k.tap = k.taps[0]
 		}
 		return err
 	})
-	t.Cleanup(func() { k.tap.Close() }) // the switch has done that, if it came to have one
+	t.Cleanup(func() { // the switch has done that, if it came to have them
+		for _, tap := range k.taps {
+			tap.Close()
+		}
+	})
 	k.must(func() error { return configure(face) })
 	return k
 }

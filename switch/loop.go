@@ -164,8 +164,12 @@ func (w *worker) await() int {
 			n = w.poll(0)
 		}
 	}
-	if n == 0 {
+	switch {
+	case n != 0:
+	case w.spins:
 		n = w.poll(1)
+	default:
+		n = w.block(&unix.Timespec{Sec: 1})
 	}
 	// A running mean of eight waits; a long one counts as twice the limit, so that
 	// one does not end the habit.
@@ -196,6 +200,12 @@ func (w *worker) doze() int {
 	if w.conns.Len() > 0 || w.fragments.Len() > 0 {
 		timeout = &unix.Timespec{Sec: 1}
 	}
+	return w.block(timeout)
+}
+
+// block waits until a descriptor is ready, and leaves its place with the scheduler
+// to others.
+func (w *worker) block(timeout *unix.Timespec) int {
 	n, err := unix.Ppoll(w.pollFDs, timeout, nil)
 	if err != nil {
 		return -1

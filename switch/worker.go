@@ -58,7 +58,7 @@ type worker struct {
 	denial     denial    // of the packet that was judged last
 	busy       int64     // when the last frame came in
 	wait       int64     // how long the waits for frames were of late, in nanoseconds
-	spins      bool      // the machine has a processor to spare for spinning
+	spins      bool      // the machine has processors to spare, for spinning and for naps in the middle of Go code
 	swept      int64     // when idle state was last swept
 	freed      int64     // when idle connections were last freed
 	behind     bool      // then some were left
@@ -135,7 +135,7 @@ func newWorker(o options) (*worker, error) {
 		wakeFD:    fd,
 		active:    o.active,
 		gone:      make(map[*eni]bool),
-		spins:     runtime.NumCPU() > o.workers,
+		spins:     min(runtime.NumCPU(), runtime.GOMAXPROCS(0)) > o.workers,
 	}, nil
 }
 

@@ -28,6 +28,9 @@ type daemon struct {
 	started time.Time
 	ended   chan struct{} // closed once Stop has removed everything
 
+	machine config.Machine // as the file said when the daemon started
+	workers int            // of the switch
+
 	// change serialises reload and stop, and guards the making and removing of the
 	// lab. It is taken before life and tally.
 	change  sync.Mutex
@@ -69,6 +72,8 @@ func startDaemon(s stateDir, file string, cfg config.File, openLog func() (*slog
 	d := &daemon{state: s, file: file, started: time.Now(), ended: make(chan struct{}), lab: l, events: newLookout()}
 	var next *metrics.Server
 	if d.log, err = openLog(); err == nil {
+		d.chooseWorkers(cfg.Machine)
+		l.Queues = d.workers
 		next, err = d.reserveMetrics(cfg.API)
 	}
 	if err == nil {
@@ -142,7 +147,7 @@ func (d *daemon) build(cfg vswitch.Config) error {
 	if err != nil {
 		return errors.Join(err, d.closeFlows())
 	}
-	sw, err := vswitch.New(full, vswitch.WithDevices(change.Devices()))
+	sw, err := vswitch.New(full, vswitch.WithWorkers(d.workers), vswitch.WithDevices(change.Devices()))
 	if err != nil {
 		return errors.Join(err, change.Rollback(), d.closeFlows())
 	}
@@ -219,6 +224,9 @@ func (d *daemon) reload(r api.ReloadRequest) (api.ReloadReply, error) {
 	if cfg.VPC.Name != d.state.vpc {
 		return api.ReloadReply{}, &api.Error{Kind: api.KindConflict, Message: fmt.Sprintf(
 			"%s now describes the VPC %s, and %s runs from it: take that one down first (vswitch down --vpc %s)", d.file, cfg.VPC.Name, d.state.vpc, d.state.vpc)}
+	}
+	if err := d.checkWorkers(read.Machine); err != nil {
+		return api.ReloadReply{}, err
 	}
 	running := d.sw.Config()
 	full, err := vswitch.Complete(cfg, &running)

@@ -53,6 +53,8 @@ func (d *daemon) status() api.Status {
 		Memory:        memory(),
 		Descriptors:   descriptors(),
 		Panics:        now.Panics,
+		Workers:       now.Workers,
+		HandedOver:    now.HandedOver,
 		FlowLogs:      d.flowLogs(),
 	}
 	commands := map[string]lab.Process{}

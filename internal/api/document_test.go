@@ -49,7 +49,8 @@ func sampleStatus() Status {
 		Reloads:     Reloads{Succeeded: 2, Failed: 1, LastError: "/home/ann/lab/vpc.toml:12:9: instance.web1.sg: no security group \"wbe\" (did you mean \"web\"?)"},
 		Memory:      Memory{RSS: 23_068_672, Heap: 3_145_728, Limit: 0},
 		Descriptors: Descriptors{Open: 15, Limit: 20_000},
-		FlowLogs:    []FlowLog{{Name: "all", File: "/home/ann/lab/flow.log", Written: 1200, Lost: 7, Error: "write /home/ann/lab/flow.log: no space left on device"}},
+		Workers:     2, HandedOver: 3,
+		FlowLogs: []FlowLog{{Name: "all", File: "/home/ann/lab/flow.log", Written: 1200, Lost: 7, Error: "write /home/ann/lab/flow.log: no space left on device"}},
 	}
 }
 

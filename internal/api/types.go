@@ -34,7 +34,9 @@ type Status struct {
 	Reloads       Reloads           `json:"reloads"`
 	Memory        Memory            `json:"memory"`
 	Descriptors   Descriptors       `json:"descriptors"`
-	Panics        uint64            `json:"panics"` // frames whose handling failed inside the switch
+	Panics        uint64            `json:"panics"`      // frames whose handling failed inside the switch
+	Workers       int               `json:"workers"`     // threads that share the traffic
+	HandedOver    uint64            `json:"handed_over"` // frames that one worker has read and another owned
 	FlowLogs      []FlowLog         `json:"flow_logs,omitempty"`
 }
 

@@ -33,6 +33,7 @@ var homes = []struct {
 	imported, folder string
 	oneFile          bool
 }{
+	{"github.com/cilium/ebpf", "port", false},                        // it steers packets to queues, and filters nothing
 	{"github.com/songgao/water", "port", true},                       // its descriptors need mending in one place
 	{"github.com/vishvananda/netns", "internal/lab", true},           // whoever enters a namespace locks its thread
 	{"github.com/vishvananda/netlink", "internal/lab", false},        // links, addresses and routes

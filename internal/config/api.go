@@ -8,8 +8,9 @@ import (
 
 // A File is all that one vpc.toml says.
 type File struct {
-	VPC vswitch.Config
-	API API
+	VPC     vswitch.Config
+	API     API
+	Machine Machine
 }
 
 // API says how the switch that runs the VPC serves its operator, besides the

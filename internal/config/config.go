@@ -75,7 +75,7 @@ func parseFile(file string, data []byte) (File, error) {
 	if len(d.errors) > 0 {
 		return File{}, d.sorted()
 	}
-	return File{c, d.served}, nil
+	return File{c, d.served, d.granted}, nil
 }
 
 // sorted returns the errors in file order, and behind them how many there are

@@ -39,6 +39,9 @@ func (d *decoder) config(root *node, values map[string]any) vswitch.Config {
 	if value, n, ok := t.value("api"); ok {
 		d.served = d.api(n, value)
 	}
+	if value, n, ok := t.value("machine"); ok {
+		d.granted = d.machine(n, value)
+	}
 	for _, n := range root.children {
 		if laterTables[n.key] {
 			t.reject(n.key, "this version of vswitch does not have it")

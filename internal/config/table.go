@@ -24,7 +24,8 @@ type decoder struct {
 	// absent holds the keys that a table lacks for a reason that is reported.
 	absent map[absence]bool
 
-	served API // what [api] says
+	served  API     // what [api] says
+	granted Machine // what [machine] says
 
 	// Names of instances and subnets, which the peers of rules may be.
 	instances, subnets map[string]any
