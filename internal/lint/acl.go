@@ -120,8 +120,7 @@ func (l *linter) ownSubnetEntries(a *vswitch.NetworkACL, d policy.Direction, ser
 	}
 }
 
-// forwards reports whether an instance may forward packets that are not its own,
-// or a route leads through one.
+// forwards reports whether an instance may forward packets that are not its own.
 func (l *linter) forwards() bool {
 	for i := range l.c.Instances {
 		if l.c.Instances[i].DisableSourceDestCheck {

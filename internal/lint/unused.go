@@ -17,45 +17,35 @@ const (
 // unused finds objects that nothing refers to.
 func (l *linter) unused() {
 	groups, lists := l.used()
-	for i := range l.c.SecurityGroups {
-		if g := &l.c.SecurityGroups[i]; !groups[g.Name] && g.Name != defaultName {
-			l.add(Finding{
-				Code: SGUnused, Object: "security_group." + g.Name, Origin: g.Origin,
-				Message: "no instance is in it, and no rule of another group refers to it",
-				Advice:  fmt.Sprintf("put an instance into it (sg = [%q]), or remove it", g.Name),
-			})
-		}
-	}
-	for i := range l.c.PrefixLists {
-		if p := &l.c.PrefixLists[i]; !lists[p.Name] {
-			l.add(Finding{
-				Code: ListUnused, Object: "prefix_list." + p.Name, Origin: p.Origin,
-				Message: "no rule refers to it",
-				Advice:  fmt.Sprintf("name it in a rule (from = %q), or remove it", "pl:"+p.Name),
-			})
-		}
-	}
-	acls, tables := map[string]bool{defaultName: true}, map[string]bool{mainRouteTable: true}
+	acls, tables := map[string]bool{}, map[string]bool{}
 	for i := range l.c.Subnets {
 		acls[l.c.Subnets[i].NetworkACL] = true
 		tables[l.c.Subnets[i].RouteTable] = true
 	}
+	found := func(code Code, table, name string, at vswitch.Origin, message, advice, value string) {
+		l.add(Finding{
+			Code: code, Object: table + "." + name, Origin: at, Message: message,
+			Advice: fmt.Sprintf("%s = %s), or remove it", advice, fmt.Sprintf(value, name)),
+		})
+	}
+	for i := range l.c.SecurityGroups {
+		if g := &l.c.SecurityGroups[i]; !groups[g.Name] && g.Name != defaultName {
+			found(SGUnused, "security_group", g.Name, g.Origin, "no instance is in it, and no rule of another group refers to it", "put an instance into it (sg", `["%s"]`)
+		}
+	}
+	for i := range l.c.PrefixLists {
+		if p := &l.c.PrefixLists[i]; !lists[p.Name] {
+			found(ListUnused, "prefix_list", p.Name, p.Origin, "no rule refers to it", "name it in a rule (from", `"pl:%s"`)
+		}
+	}
 	for i := range l.c.NetworkACLs {
-		if a := &l.c.NetworkACLs[i]; !acls[a.Name] {
-			l.add(Finding{
-				Code: ACLUnused, Object: "nacl." + a.Name, Origin: a.Origin,
-				Message: "no subnet has it",
-				Advice:  fmt.Sprintf("give it to a subnet (nacl = %q), or remove it", a.Name),
-			})
+		if a := &l.c.NetworkACLs[i]; !acls[a.Name] && a.Name != defaultName {
+			found(ACLUnused, "nacl", a.Name, a.Origin, "no subnet has it", "give it to a subnet (nacl", `"%s"`)
 		}
 	}
 	for i := range l.c.RouteTables {
-		if t := &l.c.RouteTables[i]; !tables[t.Name] {
-			l.add(Finding{
-				Code: RouteUnused, Object: "route." + t.Name, Origin: t.Origin,
-				Message: "no subnet has it",
-				Advice:  fmt.Sprintf("give it to a subnet (route = %q), or remove it", t.Name),
-			})
+		if t := &l.c.RouteTables[i]; !tables[t.Name] && t.Name != mainRouteTable {
+			found(RouteUnused, "route", t.Name, t.Origin, "no subnet has it", "give it to a subnet (route", `"%s"`)
 		}
 	}
 }
