@@ -237,8 +237,9 @@ func TestCount(t *testing.T) {
 			t.Errorf("a capture of %d frames did not end by itself: %v", n, err)
 		}
 		cancel()
-		if got := strings.Count(dump(t, b.Bytes()), "\npacket "); got != int(n) {
-			t.Errorf("%d frames, want %d", got, n)
+		text := dump(t, b.Bytes())
+		if got := strings.Count(text, "\npacket "); got != int(n) || strings.Count(text, "\nstatistics ") != 2 {
+			t.Errorf("want %d frames and the counts of 2 ports, got\n%s", n, text)
 		}
 	}
 }
@@ -318,6 +319,9 @@ func TestLosses(t *testing.T) {
 	var b bytes.Buffer
 	if err := Write(context.Background(), &b, x, Options{}); err != nil {
 		t.Fatal(err)
+	}
+	if n := strings.Count(dump(t, b.Bytes()), "\nstatistics "); n != 2 {
+		t.Errorf("the losses are told %d times, want once when they are noticed and once in the end", n)
 	}
 	f, err := NewFiles(filepath.Join(t.TempDir(), "x"), nil, 0, 0)
 	if err != nil {
