@@ -42,18 +42,6 @@ func (c *Client) Events(ctx context.Context, after uint64, wait time.Duration) (
 	return call[Events](ctx, c, http.MethodGet, PathEvents+"?"+query.Encode(), nil, wait+readDeadline)
 }
 
-// patient gives the client of a call that may wait as long as that takes. Without
-// it the deadline for sending a request would end the wait as well.
-func (s *Server) patient(call http.HandlerFunc) http.HandlerFunc {
-	return func(w http.ResponseWriter, r *http.Request) {
-		if err := http.NewResponseController(w).SetReadDeadline(time.Now().Add(MaxWait + s.deadline)); err != nil {
-			s.log.Debug("client gone", "path", r.URL.Path, "error", err)
-			return
-		}
-		call(w, r)
-	}
-}
-
 func (s *Server) events(r *http.Request) (any, error) {
 	after, wait, err := following(r)
 	if err != nil {

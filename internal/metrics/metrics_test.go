@@ -65,8 +65,12 @@ func started(t *testing.T, source Source, log io.Writer) *Server {
 	}
 	s.Serve(source, slog.New(slog.NewTextHandler(log, nil)))
 	t.Cleanup(func() {
+		began := time.Now()
 		if err := s.Close(); err != nil {
 			t.Errorf("Close: %v", err)
+		}
+		if took := time.Since(began); took > 3*farewell {
+			t.Errorf("Close took %v: it waited for clients", took)
 		}
 	})
 	return s
@@ -273,6 +277,12 @@ func TestNothingElseIsServed(t *testing.T) {
 
 // Clients that dawdle take no more than their share, and do not hold up Close.
 func TestClientsAreBounded(t *testing.T) {
+	var idle []net.Conn // until the server is closed
+	t.Cleanup(func() {
+		for _, c := range idle {
+			c.Close()
+		}
+	})
 	s := started(t, fixed(sample()), io.Discard)
 	var open []net.Conn
 	for range 3 * maxClients {
@@ -292,13 +302,14 @@ func TestClientsAreBounded(t *testing.T) {
 		t.Errorf("HTTP %d", code)
 	}
 	waitFor(t, func() bool { return len(s.listener.slots) == 0 || len(s.listener.slots) == 1 })
-	// As many idle connections as there may be: Accept waits for a slot.
+	// More idle connections than there may be: Accept waits for a slot, and Close
+	// ends that.
 	for range maxClients + 1 {
 		c, err := net.Dial("tcp", s.listener.Addr().String())
 		if err != nil {
 			t.Fatal(err)
 		}
-		defer c.Close()
+		idle = append(idle, c)
 	}
 	waitFor(t, func() bool { return len(s.listener.slots) == maxClients })
 }
