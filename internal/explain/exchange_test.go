@@ -125,7 +125,7 @@ func (l *lab) exchange(q *explain.Query, source uint16) (arrived bool, request, 
 // directions, through instances that forward.
 func TestExplanationEqualsExchange(t *testing.T) {
 	met := map[string]int{}
-	for n := range 200 {
+	for n := range 150 {
 		m := maker{rand.New(rand.NewPCG(uint64(n), 9))}
 		text := m.vpc()
 		l, x := newLab(t, parse(t, text)), explainer(t, text)

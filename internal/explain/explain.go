@@ -167,9 +167,10 @@ func (x *Explainer) tryPorts(e *Explanation) error {
 		e.add(ex, all)
 		return err
 	}
-	// Groups read the port of a reply only where they have not kept the flow, and
-	// that of a datagram to tell whether it is a reply itself.
-	groups := q.Protocol == policy.UDP || slices.ContainsFunc(ex.request.Steps, func(s Step) bool { return s.Untracked })
+	// Groups read the port of a reply only where they have not kept the flow, as
+	// those of an instance have not that forwards the reply alone, and that of a
+	// datagram to tell whether it is a reply itself.
+	groups := q.Protocol == policy.UDP || len(x.relays) > 0 || slices.ContainsFunc(ex.request.Steps, func(s Step) bool { return s.Untracked })
 	for i, ports := range x.ranges(q.Protocol, all, groups, q.From.Instance, q.To.Instance) {
 		if i > 0 {
 			if ex, err = x.exchange(q, ports.From); err != nil {

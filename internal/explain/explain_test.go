@@ -2,6 +2,7 @@ package explain_test
 
 import (
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 	"testing"
@@ -168,6 +169,52 @@ func TestRepliesCoverAllPorts(t *testing.T) {
 	if e := ask(t, explainer(t, two), "a1 b1 icmp/3:4"); len(e.Replies) != 0 || len(e.Notes) != 1 {
 		t.Errorf("an ICMP error has %d replies, notes %q", len(e.Replies), e.Notes)
 	}
+}
+
+// The groups of an instance that only the reply passes judge its port, and refuse
+// in strict mode what no SYN has opened there.
+func TestReplyTakesAnotherWay(t *testing.T) {
+	tables := map[string]string{
+		"subnet.B": `route = "b"`, "route.b": `"10.0.1.0/24" = "m1"`, "instance.m1": `source_dest_check = false`,
+		"security_group.g-b1": `ingress = [{ proto = "tcp", ports = 80, from = "10.0.1.0/24" }]`,
+		"security_group.g-m1": `ingress = [{ proto = "tcp", ports = "2000-3000", from = "10.0.2.0/24" }]`,
+	}
+	got := replies(ask(t, explainer(t, fixture(maps.Clone(tables))), "a1 b1 tcp/80"))
+	if want := "1024-1999 SG_INGRESS, 2000-3000 NONE, 3001-65535 SG_INGRESS"; got != want {
+		t.Errorf("%s, want %s", got, want)
+	}
+	tables["conntrack"] = `tcp = "strict"`
+	got = replies(ask(t, explainer(t, fixture(tables)), "a1 b1 tcp/80"))
+	if want := "1024-1999 SG_INGRESS, 2000-3000 CONNTRACK_STRICT, 3001-65535 SG_INGRESS"; got != want {
+		t.Errorf("strict: %s, want %s", got, want)
+	}
+}
+
+// A datagram from a port that anybody may reach may be a reply itself, and is not
+// remembered; one from another port is (SEM 2.2).
+func TestDatagramMayBeAReply(t *testing.T) {
+	x := explainer(t, fixture(map[string]string{
+		"security_group.g-a1": `ingress = [{ proto = "udp", ports = "5000-6000", from = "0.0.0.0/0" }]`,
+		"security_group.g-b1": `ingress = [{ proto = "udp", ports = 53, from = "10.0.1.0/24" }]`,
+	}))
+	e := ask(t, x, "a1 b1 udp/53")
+	var rules []string
+	for _, l := range e.Replies {
+		rules = append(rules, l.Ports.String()+" "+l.Steps[len(l.Steps)-1].Words)
+	}
+	want := []string{"1024-4999 tracked, allowed without a rule", "5000-6000 udp 5000-6000 <- 0.0.0.0/0", "6001-65535 tracked, allowed without a rule"}
+	if e.Verdict != policy.Allow || !slices.Equal(rules, want) {
+		t.Errorf("%v %q, want %q", e.Verdict, rules, want)
+	}
+}
+
+// replies returns how the replies fare, in short.
+func replies(e *explain.Explanation) string {
+	var all []string
+	for _, l := range e.Replies {
+		all = append(all, l.Ports.String()+" "+l.Reason.String())
+	}
+	return strings.Join(all, ", ")
 }
 
 // A destination range is cut where rules between the two ends begin and end.

@@ -93,6 +93,14 @@ func (r *remedy) try(c vswitch.Config) (bool, error) {
 	return false, errors.Join(err, next.Close())
 }
 
+// why says why the last change was refused, "" if none was.
+func (r *remedy) why() string {
+	if r.full == nil {
+		return ""
+	}
+	return ": " + strings.ReplaceAll(r.full.Error(), "\n", "; ")
+}
+
 // persists reports whether the denial is still there.
 func (r *remedy) persists(e *Explanation) bool {
 	l := e.Denied()
@@ -124,7 +132,7 @@ func (r *remedy) groupRule() (Fix, error) {
 			}
 		}
 	}
-	return Fix{Words: fmt.Sprintf("the security groups of %s take no further %s rule: %v", r.step.Instance, d, r.full)}, nil
+	return Fix{Words: fmt.Sprintf("the security groups of %s take no further %s rule%s", r.step.Instance, d, r.why())}, nil
 }
 
 // withGroupRule returns a configuration with another rule in one of its security
@@ -173,7 +181,7 @@ func (r *remedy) aclEntry() (Fix, error) {
 	if ok, err := r.try(config); ok || err != nil {
 		return fix, err
 	}
-	return Fix{Words: fmt.Sprintf("nacl.%s takes no further %s rule: %v", acl.Name, d, r.full)}, nil
+	return Fix{Words: fmt.Sprintf("nacl.%s takes no further %s rule%s", acl.Name, d, r.why())}, nil
 }
 
 // withEntry returns a configuration with another rule in one of its network ACLs,
