@@ -81,6 +81,7 @@ var samples = []struct {
 	{"Status", sampleStatus()},
 	{"Connections", sampleConnections()},
 	{"Explanation", sampleExplanation()},
+	{"Reach", sampleReach()},
 	{"Events", sampleEvents()},
 	{"Drops", sampleDrops()},
 	{"Rules", sampleRules()},

@@ -44,6 +44,7 @@ type Backend interface {
 	RuleSource
 	Capturer
 	Drawer
+	Surveyor
 	// Stop removes what the daemon made and makes it end after this answer.
 	Stop() (StopReply, error)
 }
@@ -70,6 +71,7 @@ func newServer(b Backend, log *slog.Logger, deadline time.Duration) *Server {
 	mux.HandleFunc("GET "+PathRules, s.answer(s.rules))
 	mux.HandleFunc("POST "+PathRulesReset, s.answer(s.resetRules))
 	mux.HandleFunc("GET "+PathExplain, s.answer(s.explain))
+	mux.HandleFunc("GET "+PathReach, s.answer(s.reach))
 	mux.HandleFunc("GET "+PathCapture, s.capture)
 	mux.HandleFunc("GET "+PathGraph, s.answer(s.graph))
 	mux.HandleFunc("POST "+PathReload, s.answer(s.reload))

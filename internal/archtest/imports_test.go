@@ -21,6 +21,7 @@ var layers = [][]string{
 	{"internal/graph", "internal/lint"},
 	{"internal/account", "internal/api", "internal/capture", "internal/config", "internal/flowlog", "internal/lab"},
 	{"internal/metrics", "internal/explain"},
+	{"internal/expect", "internal/reach"},
 	{"cmd/vswitch", "bench/peers"},
 	{"internal/archtest", "internal/e2e"},
 }

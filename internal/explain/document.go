@@ -39,6 +39,7 @@ func (x *Explainer) document(e *Explanation) api.Explanation {
 	q := &e.Query
 	d := api.Explanation{
 		VPC:        x.config.VPC.Name,
+		Generation: x.Generation(),
 		Verdict:    verdict(e.Verdict),
 		From:       end(q.From),
 		To:         end(q.To),
@@ -51,9 +52,6 @@ func (x *Explainer) document(e *Explanation) api.Explanation {
 		Summary:    e.Summary,
 		Notes:      append([]string{}, e.Notes...),
 		Fixes:      []api.Fix{},
-	}
-	if x.running {
-		d.Generation = x.stage.Generation()
 	}
 	if e.Partial {
 		d.Verdict = api.VerdictPartial

@@ -24,6 +24,7 @@ type Explainer struct {
 	groups    map[string]string      // names of security groups, by the ids of their rules
 	relays    []string               // instances that routes lead to
 	edges     map[string]cover.Edges // of the rules of an instance, by name, as far as they were asked for
+	judged    int
 }
 
 // Running returns an Explainer of what a switch runs now. A later reload does not
@@ -78,6 +79,22 @@ func newExplainer(stage *vswitch.Rehearsal) *Explainer {
 
 // Close gives back what x holds.
 func (x *Explainer) Close() error { return x.stage.Close() }
+
+// Judged returns how many flows Judge has judged so far.
+func (x *Explainer) Judged() int { return x.judged }
+
+// Config returns the configuration that x judges by, completed. It must not be
+// changed.
+func (x *Explainer) Config() *vswitch.Config { return x.config }
+
+// Generation returns the number of what runs, and 0 if x is of a configuration
+// alone.
+func (x *Explainer) Generation() uint32 {
+	if !x.running {
+		return 0
+	}
+	return x.stage.Generation()
+}
 
 // An Explanation is the answer to a Query.
 type Explanation struct {

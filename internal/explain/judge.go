@@ -31,6 +31,7 @@ func (e *Explanation) Outcome() Outcome {
 // Judge returns the Outcome of what Explain explains, and the same errors, in a
 // tenth of the time.
 func (x *Explainer) Judge(q Query) (Outcome, error) {
+	x.judged++
 	q, err := x.resolve(q)
 	switch {
 	case err != nil:
