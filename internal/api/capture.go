@@ -114,10 +114,6 @@ func (s *Server) capture(w http.ResponseWriter, r *http.Request) {
 		if err != nil {
 			return nil, err
 		}
-		// A request has a deadline, which would end the wait for the client's end.
-		if err := out.control.SetReadDeadline(time.Time{}); err != nil {
-			return nil, err
-		}
 		return nil, s.backend.Capture(r.Context(), request, out)
 	})(r)
 	switch {
