@@ -5,35 +5,38 @@ import "time"
 // recordsPerLook bounds how many flows are copied between two bursts.
 const recordsPerLook = 1024
 
-// Observations returns what the switch has seen since it was last asked, in no
-// order. A flow may be in several of them. Each frame that a port received is in
+// Observations gives each what the switch has seen since it was last asked, in no
+// order and in pieces, of which each must keep nothing: there may be a million
+// flows. A flow may be in several Observations. Each frame that a port received is in
 // exactly one, except those that the platform answered or that wait for the rest
 // of their datagram: frames are lost only when there are more kinds of drops than
 // memory for them, which Status tells (Uncounted).
 //
 // Rules and interfaces that a reload has removed are named for as long as it is
 // the last one.
-func (s *Switch) Observations() []Observation {
+func (s *Switch) Observations(each func([]Observation)) {
 	s.observing.Lock()
 	defer s.observing.Unlock()
 	if s.records == nil {
 		s.records = make([]flowRecord, recordsPerLook)
+		s.observed = make([]Observation, recordsPerLook)
 	}
-	var all []Observation
 	for _, w := range s.workers {
 		for {
 			var n int
 			var p *plane
 			w.do(func() { n, p = w.take(s.records), w.plane })
 			for i := range s.records[:n] {
-				all = append(all, p.observation(&s.records[i], s.epoch))
+				s.observed[i] = p.observation(&s.records[i], s.epoch)
+			}
+			if n > 0 {
+				each(s.observed[:n])
 			}
 			if n < len(s.records) {
 				break
 			}
 		}
 	}
-	return all
 }
 
 // take moves up to len(out) records out of the worker, and returns how many.

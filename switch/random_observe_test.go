@@ -14,7 +14,8 @@ type outcomes map[policy.Reason]uint64
 // observe adds what a twin has seen since it was last asked, by sender, and
 // returns it.
 func (s *twin) observe() []vswitch.Observation {
-	all := s.sw.Observations()
+	var all []vswitch.Observation
+	s.sw.Observations(func(some []vswitch.Observation) { all = append(all, some...) })
 	for _, o := range all {
 		if s.seen[o.From] == nil {
 			s.seen[o.From] = outcomes{}

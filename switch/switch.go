@@ -18,9 +18,10 @@ type Switch struct {
 	plane   atomic.Pointer[plane] // what is running, for readers; each worker holds its own copy
 	workers []*worker
 
-	epoch     time.Time    // when the workers' time was 0
-	observing sync.Mutex   // guards records
-	records   []flowRecord // what Observations reads into; nil before the first call
+	epoch     time.Time  // when the workers' time was 0
+	observing sync.Mutex // guards the two fields below; nil before the first call of Observations
+	records   []flowRecord
+	observed  []Observation
 
 	mu         sync.Mutex // serialises Apply, Attach, Detach, Start and Close; guards the fields below
 	started    bool

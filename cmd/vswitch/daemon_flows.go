@@ -51,10 +51,12 @@ func (d *daemon) collect() {
 func (d *daemon) observe() {
 	d.observing.Lock() // so that observations are recorded in the order of time
 	defer d.observing.Unlock()
-	observed := d.sw.Observations()
-	cfg := d.sw.Config()
-	d.book.Record(observed, &cfg)
-	d.flows.Record(time.Now(), observed)
+	cfg, now := d.sw.Config(), time.Now()
+	d.sw.Observations(func(some []vswitch.Observation) {
+		d.book.Record(some, &cfg)
+		d.flows.Record(now, some)
+	})
+	d.flows.Record(now, nil) // windows close without traffic, too
 }
 
 // changeFlows makes the flow logs those of a prepared configuration.

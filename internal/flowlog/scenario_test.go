@@ -115,7 +115,10 @@ func (w *world) send(from, text string) {
 }
 
 // collect asks the switch what it has observed.
-func (w *world) collect() { w.k.Record(w.now, w.sw.Observations()) }
+func (w *world) collect() {
+	w.sw.Observations(func(some []vswitch.Observation) { w.k.Record(w.now, some) })
+	w.k.Record(w.now, nil)
+}
 
 // turn lets the window pass.
 func (w *world) turn() {
