@@ -213,7 +213,7 @@ func ruleObject(cfg *vswitch.Config, object string) (string, error) {
 			return "nacl:" + name, nil
 		}
 	}
-	return "", fmt.Errorf("no security group or network ACL %q in VPC %s%s: want sg:NAME, nacl:NAME, sg-... or acl-...", object, cfg.VPC.Name, didYouMean(object, known))
+	return "", fmt.Errorf("no security group or network ACL %q in VPC %s%s: want sg:NAME, nacl:NAME, or the id of one", object, cfg.VPC.Name, didYouMean(object, known))
 }
 
 // listRules returns the rules of one object, "" for all, as a configuration has
