@@ -14,24 +14,19 @@ import (
 	vswitch "vswitch/switch"
 )
 
-// lookInterval is how long a daemon waits from one look at itself to the next,
-// while there is traffic. A switch that is idle is not looked at, and the path of a
-// frame knows nothing of events.
-const lookInterval = time.Second
-
 // A lookout turns what happens to a daemon into events. Its methods may be called
 // by several goroutines at once.
 type lookout struct {
 	ring  *event.Ring
-	again chan struct{} // asks watch to look
-	ended chan struct{} // closed once watch has returned
+	again chan struct{} // asks the daemon's watch to look
+	ended chan struct{} // closed once that has returned
 }
 
 func newLookout() *lookout {
 	return &lookout{ring: event.NewRing(time.Now), again: make(chan struct{}, 1), ended: make(chan struct{})}
 }
 
-// hurry makes watch look at a switch that may be idle.
+// hurry makes the daemon's watch look at a switch that may be idle.
 func (l *lookout) hurry() {
 	select {
 	case l.again <- struct{}{}:
@@ -39,53 +34,16 @@ func (l *lookout) hurry() {
 	}
 }
 
-// watch looks at the daemon when something may have happened, until it has ended.
-func (d *daemon) watch() {
-	defer close(d.events.ended)
-	w := event.NewWatch(d.events.ring)
-	var seen vswitch.Incidents // the zero Incidents are those of no switch: the first look is due
-	for {
-		now := time.Now()
-		seen = d.look(w, seen, now)
-		var due <-chan time.Time
-		if at, owes := w.Owes(); owes {
-			due = time.After(at.Sub(now))
-		}
-		select {
-		case <-d.sw.Activity():
-			if !d.pause() {
-				return
-			}
-		case <-d.lab.Ended():
-		case <-d.events.again:
-		case <-due:
-		case <-d.ended:
-			return
-		}
-	}
-}
-
-// pause waits until the next look is due while there is traffic, and reports false
-// if the daemon ends.
-func (d *daemon) pause() bool {
-	select {
-	case <-time.After(lookInterval):
-	case <-d.lab.Ended():
-	case <-d.events.again:
-	case <-d.ended:
-		return false
-	}
-	return true
-}
-
-// look shows w what has changed since the incidents that it has seen, and returns
-// those that it has seen now. Most looks find nothing and cost microseconds.
+// look puts what the switch has observed into the books, and shows w what has
+// changed since the incidents that it has seen. It returns those that it has seen
+// now. Most looks find nothing and cost microseconds.
 func (d *daemon) look(w *event.Watch, seen vswitch.Incidents, now time.Time) vswitch.Incidents {
 	d.life.RLock()
 	defer d.life.RUnlock()
 	if d.stopped {
 		return seen
 	}
+	d.observe()
 	incidents := d.sw.Incidents()
 	w.LookAtProcesses(snapshotProcesses(d.lab.Processes()))
 	if at, owes := w.Owes(); incidents == seen && (!owes || now.Before(at)) {

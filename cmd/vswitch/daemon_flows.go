@@ -11,9 +11,6 @@ import (
 	vswitch "vswitch/switch"
 )
 
-// collectInterval is how often a daemon asks the switch what it has observed.
-const collectInterval = time.Second
-
 // flushDeadline bounds how long the last records of a flow log may take on their
 // way to the disk, when it ends.
 const flushDeadline = 5 * time.Second
@@ -24,25 +21,6 @@ func (d *daemon) newFlows(full *vswitch.Config) (*flowlog.Collector, error) {
 		d.log.Warn("flow log records lost", "flow_log", name, "error", err)
 		d.tellLost(name, err)
 	})
-}
-
-// collect asks the switch every second what it has observed, until the daemon has
-// ended.
-func (d *daemon) collect() {
-	ticker := time.NewTicker(collectInterval)
-	defer ticker.Stop()
-	for {
-		select {
-		case <-ticker.C:
-		case <-d.ended:
-			return
-		}
-		d.life.RLock()
-		if !d.stopped {
-			d.observe()
-		}
-		d.life.RUnlock()
-	}
 }
 
 // observe hands what the switch has observed since the last time to those who keep

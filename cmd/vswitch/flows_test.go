@@ -115,11 +115,7 @@ func TestDaemonFlows(t *testing.T) {
 	r := api.FlowsRequest{Limit: 10, Follow: true, Format: "srcaddr dstaddr dstport action vswitch-verdict"}
 	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
 	defer cancel()
-	go func() { // as the collector does each second
-		for ctx.Err() == nil {
-			d.observe()
-		}
-	}()
+	watched(t, d)
 	got, err := d.Flows(ctx, r)
 	if err != nil || len(got.Flows) != 2 {
 		t.Fatalf("got %+v, %v", got, err)

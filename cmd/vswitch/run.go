@@ -100,9 +100,6 @@ func serve(d *daemon, signals <-chan os.Signal, ready func(api.Status)) error {
 	d.tellStarted()
 	go d.watch()
 	defer func() { <-d.events.ended }() // Stop, on every way out, ends it
-	collected := make(chan struct{})
-	go func() { defer close(collected); d.collect() }()
-	defer func() { <-collected }() // likewise
 	socket, err := api.Listen(d.state.socket())
 	if err != nil {
 		_, stopErr := d.Stop()

@@ -145,7 +145,8 @@ func (k *Collector) lookup(instance string) *Interface {
 }
 
 // Record takes in what the switch has observed since the last time, and closes
-// the windows that are over. It is to be called every second or so.
+// the windows that are over. It is to be called soon after there was traffic, and
+// at the time that Due tells.
 func (k *Collector) Record(now time.Time, observed []vswitch.Observation) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
@@ -163,6 +164,26 @@ func (k *Collector) Record(now time.Time, observed []vswitch.Observation) {
 	for _, l := range k.logs {
 		l.record(now, k.sightings)
 	}
+}
+
+// Due returns when the next window ends that has something to tell: each one of a
+// flow log, which tells of silence too, and that of the log in memory if there is a
+// record in it. It reports false if there is none.
+func (k *Collector) Due() (at time.Time, due bool) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if k.closed {
+		return at, false
+	}
+	if w := &k.recent.window; len(w.flows)+len(w.skipped) > 0 {
+		at, due = w.end, true
+	}
+	for _, l := range k.logs {
+		if !due || l.window.end.Before(at) {
+			at, due = l.window.end, true
+		}
+	}
+	return at, due
 }
 
 // Flows looks into the log in memory. With q.Follow it waits for something to tell,

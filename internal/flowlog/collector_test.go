@@ -44,6 +44,38 @@ func TestReload(t *testing.T) {
 	}
 }
 
+// Whoever calls Record when Due says so closes every window in time: all those of
+// flow logs, and in memory those in which something happened.
+func TestDue(t *testing.T) {
+	b := newBench(t, configuration(t))
+	due := func(when string, want time.Duration, is bool) {
+		t.Helper()
+		at, got := b.k.Due()
+		if got != is || is && !at.Equal(noon.Add(want)) {
+			t.Errorf("%s: got %v, %v, want %v after noon, %v", when, at, got, want, is)
+		}
+	}
+	due("silence", 0, false)
+	b.pass(30*time.Second, b.seen("a1", "b1", ssh, 1, policy.None))
+	due("a record", time.Minute, true)
+	b.pass(30 * time.Second)
+	due("the window has closed", 0, false)
+
+	long, short := logTo(t), logTo(t)
+	long.Name, long.Interval, short.Interval = "long", vswitch.LongInterval, vswitch.ShortInterval
+	b.change(configuration(t, long))
+	due("a flow log, and silence", 10*time.Minute, true)
+	b.change(configuration(t, long, short))
+	due("another flow log", 2*time.Minute, true)
+	b.pass(time.Minute)
+	due("its next window", 3*time.Minute, true)
+	b.change(configuration(t))
+	b.pass(time.Second, b.seen("a1", "b1", ssh, 1, policy.None))
+	due("the flow logs are gone", 3*time.Minute, true)
+	b.close()
+	due("the end", 0, false)
+}
+
 // A change that cannot be made is not made: the files that it would have opened
 // are closed, and the running logs go on.
 func TestRefusedChange(t *testing.T) {

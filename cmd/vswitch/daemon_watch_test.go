@@ -1,0 +1,96 @@
+package main
+
+import (
+	"sync"
+	"testing"
+	"time"
+
+	"vswitch/internal/event"
+	"vswitch/internal/wire"
+	"vswitch/internal/wire/wiretest"
+	"vswitch/port"
+	vswitch "vswitch/switch"
+)
+
+// watched makes d watch itself until the test ends. What it returns ends that
+// earlier.
+func watched(t *testing.T, d *daemon) (end func()) {
+	go d.watch()
+	end = sync.OnceFunc(func() {
+		close(d.ended)
+		<-d.events.ended
+	})
+	t.Cleanup(end)
+	return end
+}
+
+// TestDaemonObservesByItself: what the switch sees comes into the books although
+// nobody asks, soon, and one look after the other.
+func TestDaemonObservesByItself(t *testing.T) {
+	d, _ := standing(t)
+	full := d.sw.Config()
+	a := port.NewMemory(4, port.Offloads{})
+	if err := d.sw.Attach("alice", a); err != nil {
+		t.Fatal(err)
+	}
+	watched(t, d)
+	alice, bob := full.Interface("alice"), full.Interface("bob")
+	for n := uint64(1); n <= 3; n++ {
+		if !a.Send(wiretest.Bytes(t, alice.MAC, bob.MAC, "10.9.1.4:40000 > 10.9.1.5:22 tcp S seq=1")) {
+			t.Fatal("the port is full")
+		}
+		deadline := time.After(10 * time.Second)
+		for {
+			if drops := d.book.Drops(); len(drops) == 1 && drops[0].Packets == n {
+				break
+			}
+			select {
+			case <-deadline:
+				t.Fatalf("frame %d is not in the book: %+v", n, d.book.Drops())
+			case <-time.After(time.Millisecond):
+			}
+		}
+	}
+}
+
+// An idle daemon waits for what is due first, and for nothing if nothing is.
+func TestDaemonWaitsForWhatIsDue(t *testing.T) {
+	d, _ := standing(t)
+	w := event.NewWatch(d.events.ring)
+	if at, is := d.due(w); is {
+		t.Errorf("idle: due at %v", at)
+	}
+	now := time.Now()
+	refused := func(n uint64) {
+		w.LookAtSwitch(event.Snapshot{Ports: []event.Port{{Instance: "alice", Exceeded: n}}}, now)
+	}
+	refused(1)
+	refused(2) // kept back for a while
+	owed, owes := w.Owes()
+	if at, is := d.due(w); !owes || !is || at != owed {
+		t.Errorf("an event is owed at %v, due is %v, %v", owed, at, is)
+	}
+	tuple := wire.FiveTuple{Src: wire.AddrFrom4([]byte{10, 9, 1, 4}), Dst: wire.AddrFrom4([]byte{10, 9, 1, 5}), SrcPort: 40000, DstPort: 22, Protocol: 6}
+	d.flows.Record(now, []vswitch.Observation{{From: "alice", To: "bob", Tuple: tuple, Frames: 1, Packets: 1, First: now, Last: now}})
+	closes, open := d.flows.Due()
+	first := owed
+	if closes.Before(owed) {
+		first = closes
+	}
+	if at, is := d.due(w); !open || !is || at != first {
+		t.Errorf("a window closes at %v, an event is owed at %v, due is %v, %v", closes, owed, at, is)
+	}
+	if at, is := d.due(event.NewWatch(d.events.ring)); !is || at != closes {
+		t.Errorf("a window closes at %v, due is %v, %v", closes, at, is)
+	}
+}
+
+func TestPauseAfterALook(t *testing.T) {
+	for took, want := range map[time.Duration]time.Duration{
+		0: 250 * time.Millisecond, 25 * time.Millisecond: 250 * time.Millisecond, 50 * time.Millisecond: 500 * time.Millisecond, time.Minute: time.Second,
+	} {
+		if got := pauseAfter(took); got != want {
+			t.Errorf("after %v: %v, want %v", took, got, want)
+		}
+	}
+}
