@@ -84,6 +84,14 @@ func TestFramesReachTheirOwner(t *testing.T) {
 			elsewhere++
 		}
 	}
+	// What the platform answers is answered at once.
+	v.run("arp who-has 10.0.1.11 tell 10.0.1.10 from=a1 => answered")
+	for _, x := range []string{"10", "11", "20", "21"} {
+		v.run("nd solicit a2.6 from a1.6 from=a1 mac=33:33:ff:00:00:" + x + " => answered")
+	}
+	v.run("a1 > 10.0.1.1 icmp echo-request id=7 => answered")
+	v.run("a1.6 > 2001:db8:a:1::1 icmpv6 echo-request id=7 => answered")
+	v.run("a1.ll > A.router icmpv6 echo-request id=7 from=a1 => answered")
 	if n := v.sw.Status().HandedOver; n != elsewhere || n == 0 {
 		t.Errorf("%d frames were handed over, want %d", n, elsewhere)
 	}
@@ -107,8 +115,17 @@ func TestErrorsOfOtherOwners(t *testing.T) {
 					}
 					combinations[[2]int{v.ownerOf(a.name, b.name, workers), v.ownerOf(a.name, c.name, workers)}] = true
 					v.run(a.name + ":40000 > " + b.name + ":53 udp => " + b.name)
-					v.run(c.name + " > " + a.name + " icmp 3/1 about " + a.name + ":40000 > " + b.name + ":53 udp => " + a.name)
-					v.run(c.name + " > " + a.name + " icmp 3/1 about " + a.name + ":40001 > " + b.name + ":53 udp => SG_INGRESS")
+					for _, flow := range []struct {
+						port, want string
+						reason     policy.Reason
+					}{{"40000", a.name, policy.None}, {"40001", "SG_INGRESS", policy.SGIngress}} {
+						quoted := " icmp 3/1 about " + a.address + ":" + flow.port + " > " + b.address + ":53 udp"
+						trace, err := v.sw.Trace(c.name, v.frame(c.name, c.address+" > "+a.address+quoted))
+						if v.must(err); trace.Steps[len(trace.Steps)-1].Reason != flow.reason {
+							t.Fatalf("%s > %s%s: want %v\n%s", c.name, a.name, quoted, flow.reason, trace)
+						}
+						v.run(c.name + " > " + a.name + quoted + " => " + flow.want)
+					}
 				}
 			}
 		}
@@ -308,5 +325,32 @@ func TestCrewAllocatesNothing(t *testing.T) {
 		}
 	}); n != 0 {
 		t.Errorf("%v allocations per frame, want 0", n)
+	}
+}
+
+// TestHandingOverWakes sends frames one by one to a worker that sleeps as long as
+// nobody wakes it: it has no connections, and no frames come by its own queue.
+func TestHandingOverWakes(t *testing.T) {
+	v := newCrew(t, 1<<10, 2, func([]byte) uint16 { return 0 })
+	for _, m := range members {
+		v.authorize(m.name, "in", []string{"all", "0.0.0.0/0"}) // untracked
+	}
+	v.apply()
+	from, to := v.pair(1, 2, all()...)
+	v.must(v.sw.Start())
+	buf := make([]byte, wire.MaxFrame)
+	sent, arrived := 0, 0 // of 50, each of which would be noticed after a second without being told of
+	waitFor(t, "all frames arrive", func() bool {
+		if sent == arrived {
+			v.ports[from].Send(v.datagram(from, to, 40000, sent))
+			sent++
+		}
+		if _, ok := v.ports[to].Receive(buf); ok {
+			arrived++
+		}
+		return arrived == 50
+	})
+	if st := v.sw.Status(); st.Tracked != 0 || st.HandedOver != 50 {
+		t.Errorf("%d connections, %d frames handed over: the test shows nothing", st.Tracked, st.HandedOver)
 	}
 }

@@ -199,10 +199,11 @@ func (w *worker) takeOver(p *parcel, b []byte) {
 		w.drop(in, r)
 	} else if p.quote.known || !w.handsOver(in, f) {
 		w.quote = p.quote
-		if out := w.next(in, f); out != nil {
+		out := w.next(in, f)
+		w.quote = quote{}
+		if out != nil {
 			w.transmit(in, out, f)
 		}
-		w.quote = quote{}
 	}
 	if w.watching != nil {
 		w.watching.publish()

@@ -27,13 +27,12 @@ func (h Handover) Take(fn func(in uint32, frame []byte)) bool {
 }
 
 // HandOver makes one worker hand a frame over to another, as if it had read it from
-// the instance.
-func (s *Switch) HandOver(from, to int, instance string, frame []byte) {
+// the instance, and had adopted so many planes more than the other.
+func (s *Switch) HandOver(from, to int, instance string, frame []byte, ahead uint32) {
 	w := s.workers[from]
 	w.do(func() {
 		in := w.plane.byName[instance]
 		w.counters[in.handle].RxFrames++
-		w.current = frame
-		w.handOver(to, in, quote{})
+		s.workers[to].inboxes[from].put(&parcel{in: in.handle, generation: w.plane.generation + ahead}, frame)
 	})
 }

@@ -128,6 +128,7 @@ func TestWatchOfAFrameHandedOver(t *testing.T) {
 	v.open()
 	x := v.watch(vswitch.WatchOptions{})
 	b := append(v.frame("a1", "10.0.1.10:40000 > 10.0.2.20:53 udp len=5 csum=partial"), 1, 2, 3) // with padding
+	b[10] = 7                                                                                    // num_buffers, which means nothing here, and which the switch clears
 	v.play("a1", b)
 	v.play("a1", v.frame("a1", "10.0.1.10:40000 > 10.0.2.20:54 udp len=5"))
 	seen := v.read(x)
@@ -162,7 +163,7 @@ func TestHandedOverFrameOfARemovedInstance(t *testing.T) {
 		v.must(v.sw.Apply(v.config, nil))
 	}
 	before := v.sw.Status().Totals.Delivered
-	v.sw.HandOver(0, 1, from, b)
+	v.sw.HandOver(0, 1, from, b, 0)
 	replace(from, "")
 	if got := v.sw.Status().Totals; got.Delivered != before || got.Dropped() != 0 {
 		t.Errorf("the frame met something after its sender was removed: %s", describe(&got))
@@ -182,15 +183,64 @@ func TestHandedOverFramesAcrossApply(t *testing.T) {
 	v := newCrew(t, 1<<10, 2, port.SteerFrame)
 	v.allowAll()
 	from, to := v.pair(1, 2, all()...)
-	v.sw.HandOver(0, 1, from, v.datagram(from, to, 40000, 1))
+	v.sw.HandOver(0, 1, from, v.datagram(from, to, 40000, 1), 0)
 	v.must(v.sw.Apply(v.config, nil))
 	if n := v.sw.Status().Totals.Delivered; n != 1 {
 		t.Errorf("%d frames delivered when Apply has returned, want 1", n)
 	}
-	v.sw.HandOver(0, 1, from, v.datagram(from, to, 40001, 1))
+	v.sw.HandOver(0, 1, from, v.datagram(from, to, 40001, 1), 0)
 	*v.rules(to, "in") = nil
 	v.apply()
 	if n := v.sw.Status().Totals.Drops[policy.SGIngress]; n != 1 {
 		t.Errorf("%d frames denied by the new rules, want 1", n)
+	}
+}
+
+// TestHandedOverFrameOfANewerPlane: a frame waits until its owner has adopted the
+// plane by which it was read, whose interfaces the owner may not know before.
+func TestHandedOverFrameOfANewerPlane(t *testing.T) {
+	v := newCrew(t, 1<<10, 2, port.SteerFrame)
+	v.allowAll()
+	from, to := v.pair(1, 2, all()...)
+	v.sw.HandOver(0, 1, from, v.datagram(from, to, 40000, 1), 1)
+	v.sw.HandOver(0, 1, from, v.datagram(from, to, 40000, 2), 0) // behind it
+	v.sw.Step()
+	if n := v.sw.Status().Totals.Delivered; n != 0 {
+		t.Errorf("%d frames delivered before the owner has the plane, want 0", n)
+	}
+	v.must(v.sw.Apply(v.config, nil))
+	if n := v.sw.Status().Totals.Delivered; n != 2 {
+		t.Errorf("%d frames delivered then, want 2", n)
+	}
+}
+
+// TestErrorOnItsWayAcrossApply: an ICMP error that has to change hands twice has
+// met its fate when Apply returns, whichever of its workers comes first.
+func TestErrorOnItsWayAcrossApply(t *testing.T) {
+	const workers = 3
+	v := newCrew(t, 1<<10, workers, port.SteerFrame)
+	v.allowAll()
+	sent := uint64(0)
+	for _, a := range members {
+		for _, b := range members {
+			for _, c := range members {
+				owner, witness := v.ownerOf(a.name, c.name, workers), v.ownerOf(a.name, b.name, workers)
+				if a.name == b.name || a.name == c.name || b.name == c.name || owner == witness {
+					continue
+				}
+				frame := v.frame(c.name, c.address+" > "+a.address+" icmp 3/1 about "+a.address+":40000 > "+b.address+":53 udp")
+				v.sw.HandOver(owner, witness, c.name, frame, 0)
+				v.must(v.sw.Apply(v.config, nil))
+				if sent++; v.sw.Status().Totals.Delivered != sent {
+					t.Fatalf("from worker %d to %d and back: not delivered when Apply had returned", owner, witness)
+				}
+				for _, p := range v.ports {
+					p.Receive(make([]byte, wire.MaxFrame))
+				}
+			}
+		}
+	}
+	if sent < 10 {
+		t.Errorf("%d errors were sent: the test shows little", sent)
 	}
 }

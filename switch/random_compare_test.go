@@ -104,7 +104,7 @@ func (w *world) compareConnections() {
 // compareTrace holds an explanation against what became of the frame: what is
 // explained is what happens. A trace ends before the port, opens no connection
 // and reads no checksum, and it is about packets that rules judge.
-func (w *world) compareTrace(t *vswitch.Trace, v verdict, b []byte) {
+func (w *world) compareTrace(s *twin, t *vswitch.Trace, v verdict, b []byte) {
 	var f wire.Frame
 	parsed := f.Parse(bytes.Clone(b), w.model.mtu()) == policy.None
 	switch {
@@ -125,18 +125,18 @@ func (w *world) compareTrace(t *vswitch.Trace, v verdict, b []byte) {
 		got = t.Steps[n-1].Reason
 	}
 	if got != want {
-		w.fail("the trace ends in %s, but the frame met %s:\n%s", got, v, t)
+		w.fail("%s, the trace ends in %s, but the frame met %s:\n%s", s.name, got, v, t)
 	}
 	var rules []string
-	for _, s := range t.Steps {
+	for _, step := range t.Steps {
 		switch {
-		case s.Check == vswitch.CheckNetworkACL:
-			rules = append(rules, fmt.Sprintf("%s %s %s", s.Where, s.Direction, s.Rule))
-		case s.Check == vswitch.CheckSecurityGroup && s.Rule != "":
-			rules = append(rules, fmt.Sprintf("%s %s %s", s.Where, s.Direction, s.Words))
+		case step.Check == vswitch.CheckNetworkACL:
+			rules = append(rules, fmt.Sprintf("%s %s %s", step.Where, step.Direction, step.Rule))
+		case step.Check == vswitch.CheckSecurityGroup && step.Rule != "":
+			rules = append(rules, fmt.Sprintf("%s %s %s", step.Where, step.Direction, step.Words))
 		}
 	}
 	if !slices.Equal(rules, w.model.decided) {
-		w.fail("the trace names the rules %q, but %q decided", rules, w.model.decided)
+		w.fail("%s, the trace names the rules %q, but %q decided", s.name, rules, w.model.decided)
 	}
 }

@@ -225,16 +225,14 @@ func (w *world) send(from string, b []byte) (verdict, bool) {
 	w.note(event{from: from, frame: b, what: "?"})
 	w.trace = ""
 	traced := w.one(8) || w.explain
-	var why *vswitch.Trace
-	if traced {
-		var err error
-		if why, err = w.twins[0].sw.Trace(from, b); err != nil {
-			panic(err)
-		}
-		w.trace = why.String()
-	}
-	for _, s := range w.twins {
+	why := make([]*vswitch.Trace, len(w.twins))
+	for i, s := range w.twins {
 		if traced {
+			var err error
+			if why[i], err = s.sw.Trace(from, b); err != nil {
+				panic(err)
+			}
+			w.trace = why[0].String()
 			s.observe()
 		}
 		if !s.ports[from].Send(b) {
@@ -251,9 +249,9 @@ func (w *world) send(from string, b []byte) (verdict, bool) {
 	w.seen.count(v)
 	w.compare()
 	if traced {
-		w.compareTrace(why, v, b)
-		for _, s := range w.twins {
-			w.compareRules(s, s.observe(), why)
+		for i, s := range w.twins {
+			w.compareTrace(s, why[i], v, b)
+			w.compareRules(s, s.observe(), why[i])
 		}
 	}
 	return v, true
