@@ -421,7 +421,7 @@ func TestList(t *testing.T) {
 		conns, calls := all(eni, page, now+int64(20*time.Second))
 		for _, c := range conns {
 			seen[c.Tuple] = true
-			want := conntrack.Conn{Tuple: c.Tuple, State: conntrack.Unreplied, Left: 10 * time.Second}
+			want := conntrack.Conn{Tuple: c.Tuple, State: conntrack.Unreplied, Left: 10 * time.Second, ENI: eni}
 			switch c.Tuple {
 			case numbered(policy.UDP, 0).Tuple:
 				want.Left = 20 * time.Second
@@ -438,6 +438,17 @@ func TestList(t *testing.T) {
 	}
 	if conns, _ := all(eni, 1000, now+int64(35*time.Second)); len(conns) != 2 {
 		t.Errorf("%d connections are listed, want the two that have not idled out", len(conns))
+	}
+	seen := map[conntrack.Conn]bool{}
+	for after, more := uint32(0), true; more; more = after != 0 {
+		out, n := make([]conntrack.Conn, 1000), 0
+		n, after = tracker.ListAll(after, out, now)
+		for _, c := range out[:n] {
+			seen[c] = true
+		}
+	}
+	if len(seen) != flows {
+		t.Errorf("%d connections of all interfaces are listed, want %d", len(seen), flows)
 	}
 	if conns, _ := all(eni+2, 1000, now); len(conns) != 0 {
 		t.Errorf("%d connections of no interface are listed", len(conns))

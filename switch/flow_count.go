@@ -69,9 +69,9 @@ func (t *flowTable) record(place uint32) flowRecord {
 func (t *flowTable) settle(place uint32, rest *tally) {
 	if c := &t.counts[place]; c.sums.frames > 0 {
 		r := t.record(place)
-		c.sums = flowSums{}
 		rest.merge(&r)
 	}
+	t.counts[place].sums = flowSums{}
 }
 
 // take moves up to len(out) records out of the table, and returns how many. Fewer
@@ -84,7 +84,7 @@ func (t *flowTable) take(out []flowRecord) (n int) {
 		c.listed = false
 		if c.sums.frames > 0 {
 			out[n] = t.record(place)
-			c.sums = flowSums{}
+			c.sums = flowSums{last: c.sums.last, lastFlags: c.sums.lastFlags} // which liveFlows reads
 			n++
 		}
 	}
