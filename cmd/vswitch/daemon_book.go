@@ -287,7 +287,8 @@ func (d *daemon) Rules(object string) (api.Rules, error) {
 	if err != nil {
 		return api.Rules{}, &api.Error{Kind: api.KindNotFound, Message: err.Error()}
 	}
-	return api.Rules{Rules: ruleDocuments(&cfg, all, d.book.Hits)}, nil
+	hits := d.book.Hits()
+	return api.Rules{Rules: ruleDocuments(&cfg, all, func(k vswitch.RuleKey) account.Hits { return hits[k] })}, nil
 }
 
 // ResetRules forgets what the rules of an object have decided, for the API.

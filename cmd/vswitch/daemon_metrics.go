@@ -4,6 +4,7 @@ import (
 	"vswitch/internal/api"
 	"vswitch/internal/config"
 	"vswitch/internal/metrics"
+	vswitch "vswitch/switch"
 )
 
 // reserveMetrics takes the address that a configuration serves metrics at, before
@@ -30,9 +31,27 @@ func (d *daemon) serveMetrics(next *metrics.Server) {
 	}
 	d.metrics = next
 	if next != nil {
-		next.Serve(d.Status, d.log)
+		next.Serve(d.snapshot, d.log)
 		d.log.Info("serving metrics", "url", "http://"+next.Address().String()+metrics.Path)
 	}
+}
+
+// snapshot returns what a scrape shows. The rules are read right before the
+// counters: while frames move, they know nothing yet of those in between.
+func (d *daemon) snapshot() (metrics.Snapshot, error) {
+	d.life.RLock()
+	defer d.life.RUnlock()
+	if d.stopped {
+		return metrics.Snapshot{}, errStopping(d.state.vpc)
+	}
+	d.observe()
+	cfg, hits := d.sw.Config(), d.book.Hits()
+	s := metrics.Snapshot{Status: d.status()}
+	for _, key := range vswitch.RuleKeys(&cfg) {
+		h := hits[key]
+		s.Rules = append(s.Rules, metrics.Rule{Object: key.Object, Direction: key.Direction.String(), ID: key.ID, Packets: h.Packets, Flows: h.Flows})
+	}
+	return s, nil
 }
 
 // releaseMetrics gives a reserved address back.

@@ -5,6 +5,7 @@
 package account
 
 import (
+	"maps"
 	"sync"
 	"time"
 
@@ -93,11 +94,12 @@ func implicitDenies(o *vswitch.Observation, c *vswitch.Config) (keys []vswitch.R
 	return keys
 }
 
-// Hits returns what is known of a rule.
-func (b *Book) Hits(key vswitch.RuleKey) Hits {
+// Hits returns what is known of the rules that have decided something, all at one
+// moment.
+func (b *Book) Hits() map[vswitch.RuleKey]Hits {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	return b.rules[key]
+	return maps.Clone(b.rules)
 }
 
 // Reset forgets the hits of the rules that match, and returns how many those were.

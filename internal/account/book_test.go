@@ -64,7 +64,7 @@ func TestRulesCountTheirOwnDirection(t *testing.T) {
 	b.Record([]vswitch.Observation{request, reply, request}, c)
 	want := account.Hits{Packets: 10, Flows: 4, Last: start.Add(time.Second)}
 	for _, key := range []vswitch.RuleKey{webOut, dbIn} {
-		if got := b.Hits(key); got != want {
+		if got := b.Hits()[key]; got != want {
 			t.Errorf("%v: %+v, want %+v", key, got, want)
 		}
 	}
@@ -86,7 +86,7 @@ func TestImplicitDeny(t *testing.T) {
 		{Object: "sg:db", Direction: policy.Egress, ID: "*"}:    0,
 		aclDeny: 4,
 	} {
-		if got := b.Hits(key).Packets; got != want {
+		if got := b.Hits()[key].Packets; got != want {
 			t.Errorf("%v: %d packets, want %d", key, got, want)
 		}
 	}
@@ -99,17 +99,17 @@ func TestResetAndRetain(t *testing.T) {
 	if n := b.Reset(func(k vswitch.RuleKey) bool { return k.Object == "sg:web" }); n != 1 {
 		t.Errorf("Reset forgot %d rules, want 1", n)
 	}
-	if b.Hits(vswitch.RuleKey{Object: "sg:web", Direction: policy.Egress, ID: "*"}).Packets != 0 || b.Hits(aclDeny).Packets != 4 {
+	if b.Hits()[vswitch.RuleKey{Object: "sg:web", Direction: policy.Egress, ID: "*"}].Packets != 0 || b.Hits()[aclDeny].Packets != 4 {
 		t.Error("Reset forgot the wrong rules")
 	}
 	gone := *c
 	gone.NetworkACLs = nil
 	b.Retain(c)
-	if b.Hits(aclDeny).Packets != 4 {
+	if b.Hits()[aclDeny].Packets != 4 {
 		t.Error("Retain forgot a rule that exists")
 	}
 	b.Retain(&gone)
-	if b.Hits(aclDeny).Packets != 0 {
+	if b.Hits()[aclDeny].Packets != 0 {
 		t.Error("Retain kept a rule that is gone")
 	}
 	if len(b.Drops()) != 2 {

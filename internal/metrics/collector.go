@@ -7,9 +7,25 @@ import (
 	"vswitch/internal/api"
 )
 
-// A Source returns a consistent snapshot of a running switch: the document that
-// `vswitch status -o json` prints.
-type Source func() (api.Status, error)
+// A Snapshot is a running switch at one moment.
+type Snapshot struct {
+	api.Status // the document that `vswitch status -o json` prints
+
+	Rules []Rule // all of them, in the order of the file
+}
+
+// A Rule is what one rule of a security group or network ACL has decided since it
+// exists or was reset.
+type Rule struct {
+	Object    string // sg:NAME or nacl:NAME
+	Direction string
+	ID        string // as `vswitch rules` prints it
+	Packets   uint64
+	Flows     uint64
+}
+
+// A Source returns a Snapshot.
+type Source func() (Snapshot, error)
 
 // A collector turns one snapshot into all samples of a scrape, so that they add
 // up as the counters of a status do.
@@ -36,13 +52,13 @@ func (c *collector) Describe(descs chan<- *prometheus.Desc) {
 // Collect implements prometheus.Collector. A switch that is stopping has no
 // samples, and fails the scrape.
 func (c *collector) Collect(samples chan<- prometheus.Metric) {
-	status, err := c.source()
+	snapshot, err := c.source()
 	if err != nil {
 		samples <- prometheus.NewInvalidMetric(c.descs[0], err)
 		return
 	}
 	for i, f := range families {
-		f.sample(&status, func(value float64, labels ...string) {
+		f.sample(&snapshot, func(value float64, labels ...string) {
 			samples <- prometheus.MustNewConstMetric(c.descs[i], f.kind, value, labels...)
 		})
 	}

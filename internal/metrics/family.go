@@ -8,13 +8,13 @@ import (
 	"vswitch/internal/api"
 )
 
-// A family is one metric by name: what it counts, and its samples in a status.
+// A family is one metric by name: what it counts, and its samples in a snapshot.
 type family struct {
 	name   string
 	kind   prometheus.ValueType
 	help   string
 	labels []string
-	sample func(s *api.Status, emit func(value float64, labels ...string))
+	sample func(s *Snapshot, emit func(value float64, labels ...string))
 }
 
 // Labels that families share.
@@ -42,7 +42,7 @@ var families = []family{
 		name: "vswitch_port_dropped_frames_total", kind: counter,
 		help:   "Frames that the instance sent and the switch dropped, by reason. A reason that never happened is absent.",
 		labels: []string{"vpc", "instance", "reason"},
-		sample: func(s *api.Status, emit func(float64, ...string)) {
+		sample: func(s *Snapshot, emit func(float64, ...string)) {
 			for i := range s.Instances {
 				for reason, n := range s.Instances[i].Drops {
 					emit(float64(n), s.VPC, s.Instances[i].Name, reason)
@@ -68,7 +68,7 @@ var families = []family{
 		name: "vswitch_instance_command_running", kind: gauge,
 		help:   "Whether the command of the instance (run = in the file) runs. Instances without one are absent.",
 		labels: ofPort,
-		sample: func(s *api.Status, emit func(float64, ...string)) {
+		sample: func(s *Snapshot, emit func(float64, ...string)) {
 			for i := range s.Instances {
 				if p := s.Instances[i].Process; p != nil {
 					emit(float64(truth(p.State == api.ProcessRunning)), s.VPC, s.Instances[i].Name)
@@ -94,11 +94,14 @@ var families = []family{
 		name: "vswitch_reloads_total", kind: counter,
 		help:   "Attempts to change the running configuration, by result: success or failure.",
 		labels: []string{"vpc", "result"},
-		sample: func(s *api.Status, emit func(float64, ...string)) {
+		sample: func(s *Snapshot, emit func(float64, ...string)) {
 			emit(float64(s.Reloads.Succeeded), s.VPC, "success")
 			emit(float64(s.Reloads.Failed), s.VPC, "failure")
 		},
 	},
+	rule("packets_total", "Packets that the rule decided, as vswitch rules counts them. Those of a tracked flow count for the rule that let it begin.",
+		func(r *Rule) uint64 { return r.Packets }),
+	rule("flows_total", "Flows that the rule let begin.", func(r *Rule) uint64 { return r.Flows }),
 	flowLog("records_total", "Records that the flow log has written to its file.", func(l *api.FlowLog) uint64 { return l.Written }),
 	flowLog("lost_records_total", "Records for which the flow log had no room, or that it could not write; at least so many.",
 		func(l *api.FlowLog) uint64 { return l.Lost }),
@@ -106,7 +109,7 @@ var families = []family{
 		name: "vswitch_build_info", kind: gauge,
 		help:   "Always 1; its labels say which program runs.",
 		labels: []string{"vpc", "version", "goversion"},
-		sample: func(s *api.Status, emit func(float64, ...string)) {
+		sample: func(s *Snapshot, emit func(float64, ...string)) {
 			emit(1, s.VPC, s.Version, runtime.Version())
 		},
 	},
@@ -120,7 +123,7 @@ const (
 
 // port returns a family with one sample for each instance.
 func port(name string, kind prometheus.ValueType, help string, value func(*api.Instance) uint64) family {
-	return family{"vswitch_port_" + name, kind, help, ofPort, func(s *api.Status, emit func(float64, ...string)) {
+	return family{"vswitch_port_" + name, kind, help, ofPort, func(s *Snapshot, emit func(float64, ...string)) {
 		for i := range s.Instances {
 			emit(float64(value(&s.Instances[i])), s.VPC, s.Instances[i].Name)
 		}
@@ -129,14 +132,25 @@ func port(name string, kind prometheus.ValueType, help string, value func(*api.I
 
 // vpc returns a family with one sample.
 func vpc(name string, kind prometheus.ValueType, help string, value func(*api.Status) uint64) family {
-	return family{"vswitch_" + name, kind, help, ofVPC, func(s *api.Status, emit func(float64, ...string)) {
-		emit(float64(value(s)), s.VPC)
+	return family{"vswitch_" + name, kind, help, ofVPC, func(s *Snapshot, emit func(float64, ...string)) {
+		emit(float64(value(&s.Status)), s.VPC)
+	}}
+}
+
+// rule returns a family with one sample for each rule, the implicit denies
+// included.
+func rule(name, help string, value func(*Rule) uint64) family {
+	return family{"vswitch_rule_" + name, counter, help, []string{"vpc", "object", "direction", "rule"}, func(s *Snapshot, emit func(float64, ...string)) {
+		for i := range s.Rules {
+			r := &s.Rules[i]
+			emit(float64(value(r)), s.VPC, r.Object, r.Direction, r.ID)
+		}
 	}}
 }
 
 // flowLog returns a family with one sample for each flow log of the file.
 func flowLog(name, help string, value func(*api.FlowLog) uint64) family {
-	return family{"vswitch_flow_log_" + name, counter, help, []string{"vpc", "flow_log"}, func(s *api.Status, emit func(float64, ...string)) {
+	return family{"vswitch_flow_log_" + name, counter, help, []string{"vpc", "flow_log"}, func(s *Snapshot, emit func(float64, ...string)) {
 		for i := range s.FlowLogs {
 			emit(float64(value(&s.FlowLogs[i])), s.VPC, s.FlowLogs[i].Name)
 		}

@@ -31,9 +31,9 @@ var runtimeVersion = runtime.Version()
 
 var update = flag.Bool("update", false, "rewrite the golden file and the table in docs/metrics.md")
 
-// sample is a status in which every figure that metrics show is another one.
-func sample() api.Status {
-	return api.Status{
+// sample is a snapshot in which every figure that metrics show is another one.
+func sample() Snapshot {
+	status := api.Status{
 		VPC: "two-tier", Version: "v0.1.0", Generation: 3,
 		Instances: []api.Instance{
 			{
@@ -52,9 +52,13 @@ func sample() api.Status {
 		Panics:      7,
 		FlowLogs:    []api.FlowLog{{Name: "all", Written: 1200, Lost: 13}},
 	}
+	return Snapshot{status, []Rule{
+		{Object: "sg:web", Direction: "ingress", ID: "sgr-web-https", Packets: 18_204, Flows: 1311},
+		{Object: "nacl:public", Direction: "egress", ID: "*", Packets: 17},
+	}}
 }
 
-func fixed(s api.Status) Source { return func() (api.Status, error) { return s, nil } }
+func fixed(s Snapshot) Source { return func() (Snapshot, error) { return s, nil } }
 
 // started returns a Server of source at an address of its own.
 func started(t *testing.T, source Source, log io.Writer) *Server {
@@ -162,7 +166,8 @@ func TestEveryFigureIsShown(t *testing.T) {
 			t.Errorf("%s has no sample", f.name)
 		}
 	}
-	for _, part := range []any{s.Instances[0].Counters, s.Instances[0].Connections, s.FlowCache, struct{ Written, Lost uint64 }{s.FlowLogs[0].Written, s.FlowLogs[0].Lost}} {
+	for _, part := range []any{s.Instances[0].Counters, s.Instances[0].Connections, s.FlowCache, struct{ Written, Lost uint64 }{s.FlowLogs[0].Written, s.FlowLogs[0].Lost},
+		struct{ Packets, Flows uint64 }{s.Rules[0].Packets, s.Rules[0].Flows}} {
 		v := reflect.ValueOf(part)
 		for i := range v.NumField() {
 			name := v.Type().Field(i).Name
@@ -209,7 +214,7 @@ func TestDocumentListsEveryMetric(t *testing.T) {
 // A scrape is one snapshot: one question to the switch, whatever it shows.
 func TestScrapeAsksOnce(t *testing.T) {
 	asked := 0
-	s := started(t, func() (api.Status, error) { asked++; return sample(), nil }, io.Discard)
+	s := started(t, func() (Snapshot, error) { asked++; return sample(), nil }, io.Discard)
 	get(t, s.url())
 	if asked != 1 {
 		t.Errorf("asked %d times for one scrape", asked)
@@ -227,7 +232,7 @@ func TestFailedScrape(t *testing.T) {
 		{&api.Error{Kind: api.KindInternal, Message: "out of memory"}, true},
 	} {
 		var log lockedBuffer
-		code, body := get(t, started(t, func() (api.Status, error) { return api.Status{}, c.err }, &log).url())
+		code, body := get(t, started(t, func() (Snapshot, error) { return Snapshot{}, c.err }, &log).url())
 		if code != http.StatusInternalServerError || strings.Contains(body, "vswitch_generation{") {
 			t.Errorf("%v: HTTP %d\n%s", c.err, code, body)
 		}
