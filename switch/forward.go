@@ -97,19 +97,27 @@ func (w *worker) forward(in *eni, b []byte) *eni {
 	if w.crew != nil && w.handsOver(in, f) {
 		return nil
 	}
+	if out := w.known(in, f); out != nil {
+		return out
+	}
 	return w.next(in, f)
 }
 
-// next returns the interface that a frame goes to which in sent and w owns; nil as
-// forward does.
+// known returns the interface that a frame goes to which in sent and w owns, if the
+// flow cache knows; else nil. A SYN may become a connection where the rest of its
+// flow has none.
+func (w *worker) known(in *eni, f *wire.Frame) *eni {
+	if !cacheable(f) || opens(f) {
+		return nil
+	}
+	return w.remembered(in, f)
+}
+
+// next is known for a frame that the flow cache does not know: nil if it was
+// answered, is held, or was dropped.
 func (w *worker) next(in *eni, f *wire.Frame) *eni {
 	if !cacheable(f) {
 		return w.uncached(in, f)
-	}
-	if !opens(f) { // a SYN may become a connection where the rest of its flow has none
-		if out := w.remembered(in, f); out != nil {
-			return out
-		}
 	}
 	j, out, r := w.judge(in, f)
 	if r != policy.None {

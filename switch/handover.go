@@ -198,9 +198,12 @@ func (w *worker) takeOver(p *parcel, b []byte) {
 	if r := w.reparse(in, b); r != policy.None {
 		w.drop(in, r)
 	} else if p.quote.known || !w.handsOver(in, f) {
-		w.quote = p.quote
-		out := w.next(in, f)
-		w.quote = quote{}
+		out := w.known(in, f)
+		if out == nil {
+			w.quote = p.quote
+			out = w.next(in, f)
+			w.quote = quote{}
+		}
 		if out != nil {
 			w.transmit(in, out, f)
 		}
