@@ -50,6 +50,7 @@ func (v *vpc) sendFragments(words []string, want string) {
 	}
 	v.sw.Step()
 	v.checkFragments(before, sender, want, uint64(len(fragments))-repeated, repeated)
+	v.observed()
 }
 
 // checkFragments compares the counters of the sender with what n fragments that
@@ -100,4 +101,5 @@ func (v *vpc) timedOut(sender string, frames uint64) {
 			v.fatalf("want %d fragments timed out: %s", frames, describe(&c))
 		}
 	}
+	v.observed()
 }

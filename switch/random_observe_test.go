@@ -32,16 +32,7 @@ func (w *world) compareObservations() {
 		s.observe()
 		st := s.sw.Status()
 		for _, p := range st.Ports {
-			want := outcomes{}
-			if p.Counters.Delivered > 0 {
-				want[policy.None] = p.Counters.Delivered
-			}
-			for r, n := range p.Counters.Drops {
-				if n > 0 {
-					want[policy.Reason(r)] = n
-				}
-			}
-			if got := s.seen[p.Instance]; !maps.Equal(got, want) {
+			if got, want := s.seen[p.Instance], counted(&p.Counters); !maps.Equal(got, want) {
 				w.fail("%s, %s has observed %v, counted %v", s.name, p.Instance, got, want)
 			}
 		}
@@ -67,29 +58,10 @@ func (w *world) compareRules(s *twin, all []vswitch.Observation, why *vswitch.Tr
 	if port := o.Reason == policy.PortDown || o.Reason == policy.PortRefused; !port && (len(why.Steps) == 0 || o.Reason != why.Steps[len(why.Steps)-1].Reason) {
 		return // compareTrace knows what a trace cannot see
 	}
-	var want [vswitch.Gates]string
-	for _, step := range why.Steps {
-		var g vswitch.Gate
-		switch {
-		case step.Check == vswitch.CheckSecurityGroup && step.Direction == policy.Egress:
-			g = vswitch.GateSGEgress
-		case step.Check == vswitch.CheckSecurityGroup:
-			g = vswitch.GateSGIngress
-		case step.Check == vswitch.CheckNetworkACL && step.Direction == policy.Egress:
-			g = vswitch.GateNACLEgress
-		case step.Check == vswitch.CheckNetworkACL:
-			g = vswitch.GateNACLIngress
-		default:
-			continue
-		}
-		want[g] = step.Rule
+	if wrong := misnamed(o, why); wrong != "" {
+		w.fail("%s, %s\n%s", s.name, wrong, why)
 	}
-	for g, rule := range want {
-		got := o.Rules[g]
-		tracked := rule == "" && (vswitch.Gate(g) == vswitch.GateSGEgress || vswitch.Gate(g) == vswitch.GateSGIngress)
-		if got.ID != rule && !tracked {
-			w.fail("%s, gate %d: observed %v, traced %q\n%s", s.name, g, got, rule, why)
-		}
+	for g, got := range o.Rules {
 		w.trackedRule(s, vswitch.Gate(g), got)
 	}
 }

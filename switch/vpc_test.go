@@ -37,6 +37,7 @@ type vpc struct {
 	now    int64
 	dirty  bool // config is not applied yet
 	frames int
+	seen   map[string]outcomes // what was observed so far, by sender
 }
 
 // members are the instances of the fixture.
@@ -77,7 +78,7 @@ func newVPC(t *testing.T, cache int) *vpc { return newCrew(t, cache, 1, port.Ste
 // newCrew is newVPC with several workers, on devices that steer frames to them.
 func newCrew(t *testing.T, cache, workers int, steer func(frame []byte) uint16) *vpc {
 	t.Helper()
-	v := &vpc{t: t, where: "fixture", config: fixture(), ports: map[string]*port.Memory{}, now: int64(time.Hour)}
+	v := &vpc{t: t, where: "fixture", config: fixture(), ports: map[string]*port.Memory{}, seen: map[string]outcomes{}, now: int64(time.Hour)}
 	sw, err := vswitch.New(v.config, vswitch.WithWorkers(workers),
 		vswitch.WithClock(func() int64 { return v.now }), vswitch.WithFlowCache(cache), vswitch.WithCapacity(1<<12))
 	v.must(err)
@@ -174,7 +175,8 @@ func (v *vpc) send(words []string, want string) {
 	if hasTag {
 		b = slices.Insert(b, wire.VirtioSize+12, 0x81, 0x00, 0x00, byte(v.number(tag)))
 	}
-	before := v.sw.Status()
+	v.observed() // what the test has sent by other ways
+	before, why := v.sw.Status(), v.trace(sender, b)
 	if !v.ports[sender].Send(b) {
 		v.fatalf("port of %s is full", sender)
 	}
@@ -182,18 +184,23 @@ func (v *vpc) send(words []string, want string) {
 		v.fatalf("took in %d frames, want 1", n)
 	}
 	v.check(before, sender, want, text, b)
+	v.checkObserved(sender, want, packetsOf(b), why)
+}
+
+// packetsOf returns how many packets a frame stands for.
+func packetsOf(b []byte) uint64 {
+	var f wire.Frame
+	if f.Parse(bytes.Clone(b), 9001) == policy.None {
+		return uint64(f.Segments)
+	}
+	return 1
 }
 
 // check compares all counters with what one frame of sender that met want must
 // have changed, and no other.
 func (v *vpc) check(before vswitch.Status, sender, want, text string, sent []byte) {
 	v.t.Helper()
-	var f wire.Frame
-	packets := uint64(1)
-	if f.Parse(bytes.Clone(sent), 9001) == policy.None {
-		packets = uint64(f.Segments)
-	}
-	expect := before.Ports
+	packets, expect := packetsOf(sent), before.Ports
 	at := func(name string) *vswitch.Counters {
 		for i := range expect {
 			if expect[i].Instance == name {
