@@ -23,8 +23,14 @@ import (
 // really runs is tested in internal/e2e.
 func standing(t *testing.T) (d *daemon, log *bytes.Buffer) {
 	t.Helper()
-	file := write(t, "vpc.toml", twoInstances)
-	full := parsed(t, twoInstances)
+	return standingOn(t, twoInstances)
+}
+
+// standingOn is standing for another file.
+func standingOn(t *testing.T, text string) (d *daemon, log *bytes.Buffer) {
+	t.Helper()
+	file := write(t, "vpc.toml", text)
+	full := parsed(t, text)
 	sw, err := vswitch.New(full)
 	if err != nil {
 		t.Fatal(err)

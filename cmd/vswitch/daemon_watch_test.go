@@ -1,6 +1,7 @@
 package main
 
 import (
+	"fmt"
 	"sync"
 	"testing"
 	"time"
@@ -39,17 +40,10 @@ func TestDaemonObservesByItself(t *testing.T) {
 		if !a.Send(wiretest.Bytes(t, alice.MAC, bob.MAC, "10.9.1.4:40000 > 10.9.1.5:22 tcp S seq=1")) {
 			t.Fatal("the port is full")
 		}
-		deadline := time.After(10 * time.Second)
-		for {
-			if drops := d.book.Drops(); len(drops) == 1 && drops[0].Packets == n {
-				break
-			}
-			select {
-			case <-deadline:
-				t.Fatalf("frame %d is not in the book: %+v", n, d.book.Drops())
-			case <-time.After(time.Millisecond):
-			}
-		}
+		eventually(t, fmt.Sprintf("frame %d is in the book", n), func() bool {
+			drops := d.book.Drops()
+			return len(drops) == 1 && drops[0].Packets == n
+		})
 	}
 }
 
