@@ -15,6 +15,7 @@ const (
 	exitOK      = 0
 	exitFailure = 1
 	exitUsage   = 2 // a wrong command line, an unknown name, a file with mistakes
+	exitTest    = 3 // test: a test failed
 	exitDenied  = 4 // explain --exit-code: the flow is denied
 
 	// Those of exec for a command that could not be started, as a shell has them.

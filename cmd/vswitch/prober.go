@@ -23,9 +23,9 @@ func newProber(s service, to netip.Addr) (prober, string, error) {
 		return tcpProber{target}, outcomeOpen, nil
 	case "udp":
 		conn, err := net.DialUDP("udp", nil, net.UDPAddrFromAddrPort(target))
-		return &udpProber{conn: conn, token: rand.Text()}, outcomeReply, err
+		return newUDPProber(conn), outcomeReply, err
 	}
-	p, err := newICMPProber(to)
+	p, err := newICMPProber(netip.Addr{}, to)
 	return p, outcomeReply, err
 }
 
@@ -64,6 +64,8 @@ type udpProber struct {
 	token string // tells the answers to this probe from those to others
 }
 
+func newUDPProber(conn *net.UDPConn) *udpProber { return &udpProber{conn: conn, token: rand.Text()} }
+
 func (p *udpProber) probe(sequence int, timeout time.Duration) error {
 	if err := p.conn.SetDeadline(time.Now().Add(timeout)); err != nil {
 		return err
@@ -94,40 +96,55 @@ func isLateAnswer(got, want []byte, token int) bool {
 
 func (p *udpProber) Close() error { return p.conn.Close() }
 
-// An icmpProber sends ICMP echo requests (RFC 792), through an unprivileged ping
-// socket where net.ipv4.ping_group_range lets us, as it does in the instances of
-// vswitch, and through a raw one otherwise.
+// An icmpProber sends echo requests (RFC 792, RFC 4443 section 4.1), through an
+// unprivileged ping socket where net.ipv4.ping_group_range lets us, as it does in
+// the instances of vswitch, and through a raw one otherwise.
 type icmpProber struct {
-	conn  net.PacketConn
-	to    net.Addr
-	id    uint16 // of the echo; the kernel sets and checks that of a ping socket
-	raw   bool
-	token [8]byte // tells our echoes from those of another ping with the same id
+	conn           net.PacketConn
+	to             net.Addr
+	request, reply byte   // types of the messages
+	id             uint16 // of the echo; the kernel sets and checks that of a ping socket
+	raw            bool
+	token          [8]byte // tells our echoes from those of another ping with the same id
 }
 
-// ICMP types of an echo, and the length of its header (RFC 792).
+// ICMP and ICMPv6 types of an echo, and the length of its header.
 const (
-	echoReply   = 0
-	echoRequest = 8
-	echoHeader  = 8 // bytes: type, code, checksum, identifier, sequence number
+	echoReply    = 0
+	echoRequest  = 8
+	echoReply6   = 129
+	echoRequest6 = 128
+	echoHeader   = 8 // bytes: type, code, checksum, identifier, sequence number
 )
 
-func newICMPProber(to netip.Addr) (*icmpProber, error) {
-	if !to.Is4() {
-		return nil, errors.New("this version sends ICMP over IPv4 only")
+// newICMPProber returns what sends echo requests to an address, from the given one
+// or, if that is the zero Addr, from the one that the kernel takes.
+func newICMPProber(from, to netip.Addr) (*icmpProber, error) {
+	p := &icmpProber{id: uint16(os.Getpid()), request: echoRequest, reply: echoReply}
+	family, protocol, raw, any := unix.AF_INET, unix.IPPROTO_ICMP, "ip4:icmp", "0.0.0.0"
+	if to.Is6() {
+		p.request, p.reply = echoRequest6, echoReply6
+		family, protocol, raw, any = unix.AF_INET6, unix.IPPROTO_ICMPV6, "ip6:ipv6-icmp", "::"
 	}
-	p := &icmpProber{id: uint16(os.Getpid())}
+	if from.IsValid() {
+		any = from.String()
+	}
 	_, _ = rand.Read(p.token[:]) // it never fails: crypto/rand ends the program instead
-	fd, err := unix.Socket(unix.AF_INET, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC|unix.SOCK_NONBLOCK, unix.IPPROTO_ICMP)
+	fd, err := unix.Socket(family, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC|unix.SOCK_NONBLOCK, protocol)
 	switch {
 	case err == nil:
 		f := os.NewFile(uintptr(fd), "ping socket")
 		defer f.Close()
+		if from.IsValid() {
+			if _, err := bindTo(fd, from); err != nil {
+				return nil, err
+			}
+		}
 		p.conn, err = net.FilePacketConn(f)
 		p.to = &net.UDPAddr{IP: to.AsSlice()}
 	case errors.Is(err, unix.EACCES), errors.Is(err, unix.EPERM):
 		p.raw = true
-		p.conn, err = net.ListenPacket("ip4:icmp", "0.0.0.0")
+		p.conn, err = net.ListenPacket(raw, any)
 		p.to = &net.IPAddr{IP: to.AsSlice()}
 	}
 	return p, err
@@ -153,10 +170,11 @@ func (p *icmpProber) probe(sequence int, timeout time.Duration) error {
 	}
 }
 
-// echo returns an echo request.
+// echo returns an echo request. The kernel computes the checksum of ICMPv6 itself,
+// which covers the addresses.
 func (p *icmpProber) echo(sequence uint16) []byte {
 	b := make([]byte, echoHeader+len(p.token))
-	b[0] = echoRequest
+	b[0] = p.request
 	binary.BigEndian.PutUint16(b[4:], p.id)
 	binary.BigEndian.PutUint16(b[6:], sequence)
 	copy(b[echoHeader:], p.token[:])
@@ -167,7 +185,7 @@ func (p *icmpProber) echo(sequence uint16) []byte {
 // answers reports whether got is the reply to request. A raw socket hears all
 // ICMP of the namespace.
 func (p *icmpProber) answers(got, request []byte) bool {
-	if len(got) != len(request) || got[0] != echoReply || got[1] != 0 {
+	if len(got) != len(request) || got[0] != p.reply || got[1] != 0 {
 		return false
 	}
 	if p.raw && binary.BigEndian.Uint16(got[4:]) != p.id {

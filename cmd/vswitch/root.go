@@ -88,6 +88,7 @@ func newRoot(c *cli) *cobra.Command {
 		newStatus(c), newExplain(c), newReach(c), newWhy(c), newRules(c), newEvents(c), newFlows(c), newTop(c), newLogs(c), newConntrack(c), newCapture(c), newGraph(c),
 		newExec(c), newPing(c), newServe(c), newEnter(c), newProbe(c),
 		newVersion(c),
+		newTest(c), newParty(c),
 	)
 	registerCompletion(c, root)
 	return root

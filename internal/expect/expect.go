@@ -87,8 +87,8 @@ func (f *Flow) String() string {
 	return text
 }
 
-// got returns what became of the flow, as Result.Got says it.
-func (f *Flow) got() string {
+// Got returns what became of the flow, as Result.Got says it.
+func (f *Flow) Got() string {
 	switch f.Outcome {
 	case explain.Passed:
 		return GotAllow
@@ -143,7 +143,7 @@ func (e *Evaluator) conclude(r *Result) error {
 	if !r.Passed {
 		worst = &r.Failed[0]
 	}
-	r.Got = worst.got()
+	r.Got = worst.Got()
 	if r.Passed && r.Test.By != "" {
 		other, err := e.notBy(r.Flows, r.Test.By)
 		if err != nil {

@@ -6,7 +6,6 @@ import (
 
 	"vswitch/internal/cover"
 	"vswitch/internal/explain"
-	"vswitch/internal/policy"
 	vswitch "vswitch/switch"
 )
 
@@ -102,18 +101,4 @@ func (e *Evaluator) ends(texts []string) ([]explain.Endpoint, error) {
 		}
 	}
 	return all, nil
-}
-
-// Probe returns the service of a flow's kind of packet as a command line has it:
-// tcp/443, icmp, 47. ok is false if it is not one that a host sends on demand.
-func (f *Flow) Probe(port uint16) (service string, ok bool) {
-	k := f.Services.First()
-	echo := map[policy.Protocol]uint8{policy.ICMP: 8, policy.ICMPv6: 128}
-	switch {
-	case k.Protocol.HasPorts():
-		return fmt.Sprintf("%s/%d", k.Protocol, port), port != 0
-	case k.Protocol.HasTypes():
-		return "icmp", k.Type == echo[k.Protocol] && k.Code == 0
-	}
-	return k.Protocol.String(), false
 }

@@ -227,7 +227,7 @@ func (x *Explainer) resolve(q Query) (Query, error) {
 func (x *Explainer) pick(e Endpoint, six bool) (netip.Addr, error) {
 	switch {
 	case e.Internet:
-		return x.outside(six)
+		return x.Outside(six)
 	case e.Address.IsValid():
 		return e.Address, nil
 	}
@@ -243,9 +243,9 @@ func (x *Explainer) pick(e Endpoint, six bool) (netip.Addr, error) {
 	return netip.Addr{}, fmt.Errorf("instance %s: it has no IPv6 address", e.Instance)
 }
 
-// outside returns an address that stands for the internet: outside the VPC, and
+// Outside returns an address that stands for the internet: outside the VPC, and
 // of a block for documentation (RFC 5737, RFC 3849) unless the VPC has taken those.
-func (x *Explainer) outside(six bool) (netip.Addr, error) {
+func (x *Explainer) Outside(six bool) (netip.Addr, error) {
 	for n := range 256 {
 		candidates := []string{"192.0.2.1", "198.51.100.1", "203.0.113.1", fmt.Sprintf("%d.1.1.1", 1+n%223)}
 		if six {
