@@ -42,6 +42,7 @@ type PlannedFlow struct {
 // is that of a flow that is kept. It is comparable.
 type FlowCause struct {
 	Removed string // the instance that is no more; the other fields are then zero
+	Remade  string // the instance that gets another namespace or device; likewise
 	Reason  policy.Reason
 	Denial  Denial // the zero Denial if no security group or network ACL denies
 }
@@ -160,8 +161,11 @@ func (p *planner) conversation(f *liveFlow) (senders [2]*eni, talks [2]bool) {
 // of talks.
 func (p *planner) foresee(f *liveFlow, flow *PlannedFlow, senders [2]*eni, talks [2]bool) {
 	for _, e := range senders {
-		if e != nil && p.then.plane.byName[e.name] == nil {
-			flow.Fate, flow.Cut, flow.Removed = FlowCut, talks, e.name
+		if e == nil {
+			continue
+		}
+		if flow.FlowCause = p.then.plane.ends(e); flow.FlowCause != (FlowCause{}) {
+			flow.Fate, flow.Cut = FlowCut, talks
 			return
 		}
 	}
@@ -187,6 +191,17 @@ func (p *planner) foresee(f *liveFlow, flow *PlannedFlow, senders [2]*eni, talks
 			flow.Fate, flow.FlowCause = FlowTracked, cause
 		}
 	}
+}
+
+// ends returns why everything ends that an instance of the plane before does now.
+func (p *plane) ends(old *eni) FlowCause {
+	switch e := p.byName[old.name]; {
+	case e == nil:
+		return FlowCause{Removed: old.name}
+	case e.iface.Namespace != old.iface.Namespace, e.iface.Device != old.iface.Device:
+		return FlowCause{Remade: old.name}
+	}
+	return FlowCause{}
 }
 
 // next judges a packet of the flow by what may come.
@@ -229,6 +244,8 @@ func (c *FlowCause) Words() string {
 	switch {
 	case c.Removed != "":
 		return "instance " + c.Removed + " is removed"
+	case c.Remade != "":
+		return "instance " + c.Remade + " is made anew"
 	case c.Denial.Object != "":
 		return c.Denial.String()
 	}

@@ -216,25 +216,15 @@ func (d *daemon) reloadCounts() api.Reloads {
 
 // reload is Reload. d.change is held.
 func (d *daemon) reload(r api.ReloadRequest) (api.ReloadReply, error) {
-	read, err := config.LoadFile(d.file)
+	read, full, err := d.read()
 	if err != nil {
-		return api.ReloadReply{}, &api.Error{Kind: api.KindConfiguration, Message: err.Error()}
-	}
-	cfg := read.VPC
-	if cfg.VPC.Name != d.state.vpc {
-		return api.ReloadReply{}, &api.Error{Kind: api.KindConflict, Message: fmt.Sprintf(
-			"%s now describes the VPC %s, and %s runs from it: take that one down first (vswitch down --vpc %s)", d.file, cfg.VPC.Name, d.state.vpc, d.state.vpc)}
-	}
-	if err := d.checkWorkers(read.Machine); err != nil {
 		return api.ReloadReply{}, err
 	}
 	running := d.sw.Config()
-	full, err := vswitch.Complete(cfg, &running)
-	if err != nil {
-		return api.ReloadReply{}, &api.Error{Kind: api.KindConfiguration, Message: err.Error()}
+	reply := api.ReloadReply{DryRun: r.DryRun, Changes: []api.Change{}, Generation: d.sw.Status().Generation}
+	for _, c := range d.changes(&running, &full, read.API).Changes {
+		reply.Changes = append(reply.Changes, api.Change{Action: c.Action, Object: c.Object, Name: c.Name})
 	}
-	reply := api.ReloadReply{DryRun: r.DryRun, Changes: changes(&running, &full), Generation: d.sw.Status().Generation}
-	reply.Changes = append(reply.Changes, d.metricsChange(read.API)...)
 	if r.DryRun {
 		return reply, nil
 	}
@@ -249,6 +239,28 @@ func (d *daemon) reload(r api.ReloadRequest) (api.ReloadReply, error) {
 	d.serveMetrics(next)
 	reply.Generation = d.sw.Status().Generation
 	return reply, nil
+}
+
+// read returns what the file says now, and its configuration completed. d.change is
+// held.
+func (d *daemon) read() (config.File, vswitch.Config, error) {
+	read, err := config.LoadFile(d.file)
+	if err != nil {
+		return config.File{}, vswitch.Config{}, &api.Error{Kind: api.KindConfiguration, Message: err.Error()}
+	}
+	if name := read.VPC.VPC.Name; name != d.state.vpc {
+		return config.File{}, vswitch.Config{}, &api.Error{Kind: api.KindConflict, Message: fmt.Sprintf(
+			"%s now describes the VPC %s, and %s runs from it: take that one down first (vswitch down --vpc %s)", d.file, name, d.state.vpc, d.state.vpc)}
+	}
+	if err := d.checkWorkers(read.Machine); err != nil {
+		return config.File{}, vswitch.Config{}, err
+	}
+	running := d.sw.Config()
+	full, err := vswitch.Complete(read.VPC, &running)
+	if err != nil {
+		return config.File{}, vswitch.Config{}, &api.Error{Kind: api.KindConfiguration, Message: err.Error()}
+	}
+	return read, full, nil
 }
 
 // apply prepares the lab, publishes the configuration, and retires what it no

@@ -1,9 +1,9 @@
 package main
 
 import (
-	"vswitch/internal/api"
 	"vswitch/internal/config"
 	"vswitch/internal/metrics"
+	"vswitch/internal/plan"
 	vswitch "vswitch/switch"
 )
 
@@ -64,10 +64,16 @@ func (d *daemon) releaseMetrics(next *metrics.Server) {
 }
 
 // metricsChange returns the change that a reload makes to [api], if it makes one.
-func (d *daemon) metricsChange(a config.API) []api.Change {
-	running := d.metrics != nil
-	if running != a.Metrics.IsValid() || running && d.metrics.Address() != a.Metrics {
-		return []api.Change{{Action: api.ActionChange, Object: "api"}}
+func (d *daemon) metricsChange(a config.API) []plan.Change {
+	was, is := "", ""
+	if d.metrics != nil {
+		was = d.metrics.Address().String()
 	}
-	return nil
+	if a.Metrics.IsValid() {
+		is = a.Metrics.String()
+	}
+	if was == is {
+		return nil
+	}
+	return []plan.Change{{Action: plan.Modify, Object: "api", Fields: []plan.Field{{Name: "metrics", From: was, To: is}}, Rules: []plan.Rule{}}}
 }

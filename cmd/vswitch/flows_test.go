@@ -13,6 +13,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"vswitch/internal/api"
+	"vswitch/internal/plan"
 	"vswitch/internal/policy"
 	"vswitch/internal/wire/wiretest"
 	"vswitch/port"
@@ -191,9 +192,8 @@ func TestReloadWithAFlowLogThatCannotBe(t *testing.T) {
 // What a reload gains and loses is told by name.
 func TestFlowLogChanges(t *testing.T) {
 	from, to := parsed(t, twoInstances), parsed(t, twoInstances+"[flow_log.x]\nfile = \"x.log\"\n")
-	want := []api.Change{{Action: api.ActionAdd, Object: "flow_log", Name: "x"}}
-	if diff := cmp.Diff(want, changes(&from, &to)); diff != "" {
-		t.Error(diff)
+	if got := plan.New(&from, &to).Changes; len(got) != 1 || got[0].Action != plan.Add || got[0].Object != "flow_log" || got[0].Name != "x" {
+		t.Errorf("got %+v", got)
 	}
 	if got := to.IDs()["flow_log.x"]; got != vswitch.ID("fl", "vst-unit", "x") {
 		t.Errorf("id %q", got)

@@ -148,9 +148,6 @@ func TestTables(t *testing.T) {
 		{"reload", func(b *bytes.Buffer) error {
 			return writeReload(b, "two-tier", &api.ReloadReply{Generation: 4, Changes: changes})
 		}},
-		{"reload-dry", func(b *bytes.Buffer) error {
-			return writeReload(b, "two-tier", &api.ReloadReply{Generation: 3, DryRun: true, Changes: changes[:1]})
-		}},
 		{"reload-same", func(b *bytes.Buffer) error { return writeReload(b, "two-tier", &api.ReloadReply{Generation: 4}) }},
 		{"version", func(b *bytes.Buffer) error {
 			v := version{Version: "v0.1.0", Commit: "0123456789abcdef", Modified: true, Go: "go1.26.8", Platform: "linux/amd64"}

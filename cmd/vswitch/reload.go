@@ -16,7 +16,7 @@ const reloadLong = `Make the running switch read its file again, all or nothing:
 is refused whole, and what runs goes on. Tracked connections of instances that
 stay are kept, as on AWS; a network ACL bites on the next packet.
 
-With --dry-run nothing changes: reload says which objects would.`
+With --dry-run nothing changes: reload prints what "vswitch plan" does.`
 
 func newReload(c *cli) *cobra.Command {
 	dry := false
@@ -29,18 +29,23 @@ func newReload(c *cli) *cobra.Command {
 		GroupID:     groupLab,
 		Args:        noArgs(),
 		Annotations: map[string]string{formatsKey: formatsPlain},
-		RunE:        func(*cobra.Command, []string) error { return c.reload(dry) },
+		RunE: func(*cobra.Command, []string) error {
+			if dry {
+				return c.plan(0)
+			}
+			return c.reload()
+		},
 	}
 	cmd.Flags().BoolVar(&dry, "dry-run", false, "say what would change, and change nothing")
 	return cmd
 }
 
-func (c *cli) reload(dry bool) error {
+func (c *cli) reload() error {
 	s, err := c.target(toChange)
 	if err != nil {
 		return err
 	}
-	request := api.ReloadRequest{DryRun: dry}
+	request := api.ReloadRequest{}
 	if c.vpc == "" && c.file != "" {
 		_, path, err := c.load()
 		if err != nil {
@@ -71,20 +76,16 @@ func (c *cli) reload(dry bool) error {
 	return writeReload(c.out, s.vpc, &reply)
 }
 
-// writeReload prints what a reload changed, or would change.
+// writeReload prints what a reload changed.
 func writeReload(w io.Writer, vpc string, r *api.ReloadReply) error {
 	what := count(len(r.Changes), "change")
 	if len(r.Changes) == 0 {
 		what = "no changes"
 	}
 	line := fmt.Sprintf("%s: generation %d, %s", vpc, r.Generation, what)
-	if r.DryRun {
-		line = fmt.Sprintf("%s: dry run, generation %d stays, %s", vpc, r.Generation, what)
-	}
 	if _, err := fmt.Fprintln(w, line); err != nil {
 		return err
 	}
-	signs := map[string]string{api.ActionAdd: "+", api.ActionChange: "~", api.ActionRemove: "-"}
 	rows := make([][]string, len(r.Changes))
 	for i, change := range r.Changes {
 		rows[i] = []string{signs[change.Action] + " " + change.Object, change.Name}

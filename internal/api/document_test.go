@@ -89,6 +89,7 @@ var samples = []struct {
 	{"RulesResetReply", RulesResetReply{Rules: 12}},
 	{"Flows", sampleFlows()},
 	{"Graph", sampleGraph()},
+	{"Plan", samplePlan()},
 	{"ReloadRequest", ReloadRequest{File: "/home/ann/lab/vpc.toml", DryRun: true}},
 	{"ReloadReply", sampleReload()},
 	{"StopReply", sampleStop()},

@@ -44,6 +44,7 @@ type Backend interface {
 	RuleSource
 	Capturer
 	Drawer
+	Planner
 	Surveyor
 	// Stop removes what the daemon made and makes it end after this answer.
 	Stop() (StopReply, error)
@@ -74,6 +75,7 @@ func newServer(b Backend, log *slog.Logger, deadline time.Duration) *Server {
 	mux.HandleFunc("GET "+PathReach, s.answer(s.reach))
 	mux.HandleFunc("GET "+PathCapture, s.capture)
 	mux.HandleFunc("GET "+PathGraph, s.answer(s.graph))
+	mux.HandleFunc("GET "+PathPlan, s.answer(s.plan))
 	mux.HandleFunc("POST "+PathReload, s.answer(s.reload))
 	mux.HandleFunc("POST "+PathStop, s.answer(s.stop))
 	mux.HandleFunc("/", s.answer(func(r *http.Request) (any, error) {

@@ -18,7 +18,7 @@ var layers = [][]string{
 	{"internal/wire", "internal/classify", "internal/mapped"},
 	{"conntrack", "filter", "nacl", "port", "internal/cover"},
 	{"switch"},
-	{"internal/graph", "internal/lint"},
+	{"internal/graph", "internal/lint", "internal/plan"},
 	{"internal/account", "internal/api", "internal/capture", "internal/config", "internal/flowlog", "internal/lab"},
 	{"internal/metrics", "internal/explain"},
 	{"internal/expect", "internal/reach"},
