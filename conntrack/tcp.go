@@ -157,10 +157,18 @@ func (c *tcp) advance(from endpoint, s *wire.TCP) {
 	}
 }
 
+// near reports whether a sequence number lies within a window of what the end has
+// acknowledged.
+func (e *tcpEnd) near(seq uint32) bool {
+	return !before(e.ack+e.maxWin, seq) && !before(seq, e.ack-e.maxWin)
+}
+
 // stepRST judges a reset. One that is exactly what its receiver expects next ends
 // the connection. A receiver that misses what was sent before, or that has seen a
 // FIN, may take it or answer with a challenge ACK (RFC 5961 section 3): then the
-// connection lingers, so that this ACK and the reset that answers it pass.
+// connection lingers, so that this ACK and the reset that answers it pass. So it
+// does midway, where a late segment may have told more than its receiver has: what
+// that one expects next is known no better than by its window.
 func (c *tcp) stepRST(state State, opener, from endpoint, s *wire.TCP) (result, State) {
 	if state == SynSent {
 		return c.stepRSTUnanswered(opener, from, s), state
@@ -173,7 +181,7 @@ func (c *tcp) stepRST(state State, opener, from endpoint, s *wire.TCP) (result, 
 		return remove, state // refuses a SYN of a peer that has rebooted: neither end knows the connection
 	case s.Seq == snd.end:
 		return pass, Closed
-	case state == Closing && !before(rcv.ack+rcv.maxWin, s.Seq) && !before(s.Seq, rcv.ack-rcv.maxWin):
+	case (state == Closing || c.flags&midway != 0) && rcv.near(s.Seq):
 		return pass, Closed
 	}
 	return outside, state
@@ -191,7 +199,8 @@ func (c *tcp) stepClosed(from endpoint, s *wire.TCP) result {
 	case s.Flags&(wire.SYN|wire.ACK) == wire.SYN:
 		return fresh
 	case s.Flags&wire.RST != 0:
-		if s.Seq == c.ends[from.other()].ack || s.Seq == c.ends[from].end {
+		rcv := &c.ends[from.other()]
+		if s.Seq == rcv.ack || s.Seq == c.ends[from].end || c.flags&midway != 0 && rcv.near(s.Seq) {
 			return ignore
 		}
 		return late
