@@ -126,9 +126,15 @@ benchdiff: ## compare two files of `make bench`: OLD=a.txt NEW=b.txt
 golden: ## rewrite the golden files (ring 2); then read the diff
 	$(GO) test $$(grep -rl --include='*_test.go' '"update"' . | xargs -r dirname | sort -u) -update
 
+.PHONY: man
+man: build ## write the manual pages into dist/man1
+	./vswitch man dist/man1
+
 .PHONY: install
-install: build ## install into DESTDIR/PREFIX/bin (/usr/local/bin)
+install: man ## install into DESTDIR/PREFIX (/usr/local): bin/vswitch, share/man/man1
 	install -D -m 0755 vswitch $(DESTDIR)$(PREFIX)/bin/vswitch
+	install -d $(DESTDIR)$(PREFIX)/share/man/man1
+	install -m 0644 dist/man1/*.1 $(DESTDIR)$(PREFIX)/share/man/man1/
 
 .PHONY: clean
 clean: ## remove what the targets above have made

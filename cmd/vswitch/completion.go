@@ -102,10 +102,12 @@ func (c *cli) meant() (vswitch.Config, error) {
 	return vswitch.Complete(cfg, nil)
 }
 
+// instanceNames lists the instances of the VPC that runs or, if none does, of the
+// file.
 func (c *cli) instanceNames() ([]string, cobra.ShellCompDirective) {
 	_, r, err := c.known()
 	if err != nil {
-		return nil, cobra.ShellCompDirectiveError
+		return c.fileInstanceNames()
 	}
 	names := make([]string, len(r.Instances))
 	for i, in := range r.Instances {

@@ -87,7 +87,7 @@ func newRoot(c *cli) *cobra.Command {
 		newUp(c), newRun(c), newDown(c), newReload(c), newPlan(c), newCheck(c),
 		newStatus(c), newExplain(c), newReach(c), newWhy(c), newRules(c), newEvents(c), newFlows(c), newTop(c), newLogs(c), newConntrack(c), newCapture(c), newGraph(c),
 		newExec(c), newPing(c), newServe(c), newEnter(c), newProbe(c),
-		newVersion(c),
+		newVersion(c), newMan(),
 		newTest(c), newParty(c),
 	)
 	registerCompletion(c, root)
