@@ -14,9 +14,10 @@ import (
 	"vswitch/internal/api"
 )
 
-const topLong = `Show the ports with their rates, and what is dropped and why, anew each second.
-RX is what an instance received, TX what it sent; drops are counted at the sender.
-Narrow terminals show fewer columns.
+const topLong = `Show the ports with their rates, the busiest flows, the rules that decide, and
+what is dropped and why, anew each second. RX is what an instance received, TX
+what it sent; drops are counted at the sender. Rules that deny come first. Narrow
+terminals show fewer columns, and low ones fewer rows.
 
 Keys: q quits, s changes the order of the ports, p pauses, the arrows scroll.
 
@@ -28,7 +29,7 @@ func newTop(c *cli) *cobra.Command {
 	once, screens := false, 0
 	cmd := &cobra.Command{
 		Use:     "top",
-		Short:   "Show ports, rates and drops as they change",
+		Short:   "Show ports, flows, rules and drops as they change",
 		Long:    topLong,
 		Example: "  vswitch top\n  vswitch top --once",
 		GroupID: groupInspect,
@@ -59,17 +60,17 @@ func (c *cli) top(screens int) error {
 	if err != nil {
 		return err
 	}
-	ask := func() (api.Status, error) {
-		status, err := client.Status(context.Background())
-		return status, notRunning(s, err)
+	ask := func(over time.Duration) (topLook, error) {
+		look, err := askTop(client, over)
+		return look, notRunning(s, err)
 	}
 	if screens > 0 {
-		return c.printTop(screens, ask, func() { <-time.After(topInterval) })
+		return c.printTop(screens, ask)
 	}
 	if !isTerminal(c.in) || !isTerminal(c.out) {
 		return errors.New("top: needs a terminal: --once prints one screen without")
 	}
-	first, err := ask()
+	first, err := ask(0)
 	if err != nil {
 		return err
 	}
@@ -80,15 +81,37 @@ func (c *cli) top(screens int) error {
 	return m.err
 }
 
+// A topLook is what top knows of one moment, and of the time before it.
+type topLook struct {
+	status  api.Status
+	busiest api.Busiest // until then; zero for the first look
+}
+
+// A topAsk returns the next look, after so much time. 0 is for the first one.
+type topAsk func(over time.Duration) (topLook, error)
+
+// topLimit is how many flows and rules top asks for. More than that fit on no screen.
+const topLimit = 100
+
+// askTop is a topAsk of a running switch.
+func askTop(client *api.Client, over time.Duration) (look topLook, err error) {
+	if over > 0 {
+		if look.busiest, err = client.Busiest(context.Background(), api.BusiestRequest{Over: over, Limit: topLimit}); err != nil {
+			return look, err
+		}
+	}
+	look.status, err = client.Status(context.Background())
+	return look, err
+}
+
 // printTop prints so many screens, each over one interval.
-func (c *cli) printTop(screens int, ask func() (api.Status, error), wait func()) error {
-	old, err := ask()
+func (c *cli) printTop(screens int, ask topAsk) error {
+	old, err := ask(0)
 	if err != nil {
 		return err
 	}
 	for i := range screens {
-		wait()
-		now, err := ask()
+		now, err := ask(topInterval)
 		if err != nil {
 			return err
 		}
@@ -110,27 +133,26 @@ func (c *cli) printTop(screens int, ask func() (api.Status, error), wait func())
 
 // A topModel is top on a terminal. The library calls its methods one at a time.
 type topModel struct {
-	ask    func() (api.Status, error)
+	ask    topAsk
 	view   *topView
 	screen topScreen
 	scroll int   // how many ports can be scrolled away
 	err    error // why it ended
 }
 
-// A topTick says that it is time for the next status.
-type topTick struct{}
-
-// A topAnswer is the next status, or why there is none.
+// A topAnswer is the next look, or why there is none.
 type topAnswer struct {
-	status api.Status
-	err    error
+	look topLook
+	err  error
 }
 
 // Init implements tea.Model.
-func (m *topModel) Init() tea.Cmd { return m.tick() }
+func (m *topModel) Init() tea.Cmd { return m.next }
 
-func (m *topModel) tick() tea.Cmd {
-	return tea.Tick(topInterval, func(time.Time) tea.Msg { return topTick{} })
+// next waits for the next look.
+func (m *topModel) next() tea.Msg {
+	look, err := m.ask(topInterval)
+	return topAnswer{look, err}
 }
 
 // Update implements tea.Model.
@@ -140,23 +162,15 @@ func (m *topModel) Update(message tea.Msg) (tea.Model, tea.Cmd) {
 		m.screen.width, m.screen.height = message.Width, message.Height
 	case tea.KeyPressMsg:
 		return m, m.pressed(message.String())
-	case topTick:
-		if m.screen.paused {
-			return m, m.tick()
-		}
-		return m, func() tea.Msg {
-			status, err := m.ask()
-			return topAnswer{status, err}
-		}
 	case topAnswer:
 		if message.err != nil {
 			m.err = message.err
 			return m, tea.Quit
 		}
 		if !m.screen.paused { // it may be by now
-			m.view = newTopView(m.view.status, &message.status)
+			m.view = newTopView(m.view.look, &message.look)
 		}
-		return m, m.tick()
+		return m, m.next
 	}
 	return m, nil
 }

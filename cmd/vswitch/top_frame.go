@@ -45,7 +45,8 @@ func (v *topView) lines(s topScreen) (all []topLine, scroll int) {
 		all = append(all, topLine{text, heading})
 	}
 	all = append(all, topLine{})
-	room, below := v.divide(s, len(all))
+	sections := v.sections()
+	room := divide(s, len(all), len(v.ports), sections)
 
 	ports := v.sorted(s.order)
 	scroll = max(0, len(ports)-room)
@@ -55,9 +56,11 @@ func (v *topView) lines(s topScreen) (all []topLine, scroll int) {
 	for i, row := range rows[first:min(first+room, len(rows))] {
 		all = append(all, topLine{row, ports[first+i].mood()})
 	}
-	if below > 0 {
-		all = append(all, topLine{})
-		all = append(all, v.dropLines(below-1)...)
+	for _, section := range sections {
+		if section.shown > 0 {
+			all = append(all, topLine{})
+			all = append(all, section.lines()...)
+		}
 	}
 	if s.keys {
 		for len(all) < s.height-1 {
@@ -72,30 +75,6 @@ func (v *topView) lines(s topScreen) (all []topLine, scroll int) {
 		all[i].text = clip(all[i].text, s.width)
 	}
 	return all, scroll
-}
-
-// divide returns how many ports there is room for, and how many lines there are
-// below them for the drops, the empty one included.
-func (v *topView) divide(s topScreen, above int) (ports, below int) {
-	if len(v.drops) > 0 {
-		below = 2 + len(v.drops)
-	}
-	if s.height == 0 {
-		return len(v.ports), below
-	}
-	free := s.height - above - 1 // the head of the table
-	if s.keys {
-		free--
-	}
-	if below > 0 {
-		// A third of the screen, more where the ports leave it, nothing where that is
-		// not enough for one reason.
-		below = min(below, max(free/3, free-len(v.ports)))
-		if below < 3 {
-			below = 0
-		}
-	}
-	return max(0, min(len(v.ports), free-below)), below
 }
 
 // mood returns how the line of a port is shown.
@@ -161,30 +140,6 @@ func fit(width, name int, widths []int) int {
 		left -= 2 + widths[i]
 	}
 	return min(name, nameWidth+max(0, left))
-}
-
-// dropLines returns the table of drops in at most n lines.
-func (v *topView) dropLines(n int) []topLine {
-	cells := v.dropCells()
-	widths := [3]int{}
-	for _, row := range cells {
-		for i := range widths {
-			widths[i] = max(widths[i], len(row[i]))
-		}
-	}
-	var lines []topLine
-	for i, row := range cells[:min(n, len(cells))] {
-		text := pad(row[0], widths[0], true) + "  " + pad(row[1], widths[1], false) + "  " + pad(row[2], widths[2], false) + "  " + row[3]
-		line := topLine{text, heading}
-		if i > 0 {
-			line.mood = plain
-			if v.drops[i-1].rate.packets > 0 {
-				line.mood = warning
-			}
-		}
-		lines = append(lines, line)
-	}
-	return lines
 }
 
 // footer returns the last line of a screen with a keyboard.

@@ -5,14 +5,45 @@ import (
 	"errors"
 	"fmt"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
+	"time"
 	"unicode/utf8"
 
 	tea "charm.land/bubbletea/v2"
 
 	"vswitch/internal/api"
 )
+
+// busyLooks is busy with flows and rules, so many of each.
+func busyLooks(ports, flows int) (before, now topLook) {
+	before.status, now.status = busy(ports)
+	b := &now.busiest
+	b.Seconds = 1
+	for i := range flows {
+		f := api.BusyFlow{
+			From: fmt.Sprintf("n%d", i), To: "n7", Protocol: "tcp", Source: "10.0.1.10", SourcePort: uint16(40_000 + i), Destination: "2001:db8::7", DestPort: 8080,
+			Verdict: "DELIVERED", Packets: 1_000_000 >> (2 * i), Bytes: 1_500_000_000 >> (2 * i),
+		}
+		if i%3 == 1 {
+			f.To, f.Protocol, f.SourcePort, f.DestPort, f.Verdict = "", "icmp", 0, 0, "SG_EGRESS"
+		}
+		if i%5 == 4 {
+			f.Verdict = "SOURCE_ADDRESS"
+		}
+		b.Flows = append(b.Flows, f)
+		r := api.BusyRule{Object: "nacl:private", ID: "*", Direction: "egress", Action: "deny", Words: "no rule matches", Packets: 7}
+		if i > 0 {
+			r = api.BusyRule{Object: "sg:web", ID: fmt.Sprintf("sgr-web-app-%d", i), Direction: "egress", Action: "allow", Words: "tcp 8080 -> sg:app", Packets: 90_000 >> i, Flows: uint64(i)}
+		}
+		b.Rules = append(b.Rules, r)
+	}
+	if flows > 10 {
+		b.Unnamed = 12_345
+	}
+	return before, now
+}
 
 // busy returns two statuses, a second apart, of a VPC with that many ports: every
 // third one is down, every fifth loses packets, names and figures are of all
@@ -46,19 +77,19 @@ func busy(ports int) (old, now api.Status) {
 
 // What is shown in terminals of several sizes, with few ports, many, and none.
 func TestTopScreens(t *testing.T) {
-	quiet := api.Status{VPC: "hello", PID: 1, Generation: 1, UptimeSeconds: 3}
+	quiet := topLook{status: api.Status{VPC: "hello", PID: 1, Generation: 1, UptimeSeconds: 3}}
 	for _, c := range []struct {
-		name   string
-		ports  int
-		screen topScreen
+		name         string
+		ports, flows int
+		screen       topScreen
 	}{
-		{"80x24", 5, topScreen{width: 80, height: 24, keys: true}},
-		{"200x50", 50, topScreen{width: 200, height: 50, keys: true, order: byName}},
-		{"80x24-many", 50, topScreen{width: 80, height: 24, keys: true, order: byDrops, first: 7, paused: true}},
-		{"40x10", 50, topScreen{width: 40, height: 10, keys: true, order: byFile, first: 1000}},
-		{"once", 5, topScreen{}},
+		{"80x24", 5, 3, topScreen{width: 80, height: 24, keys: true}},
+		{"200x50", 50, 12, topScreen{width: 200, height: 50, keys: true, order: byName}},
+		{"80x24-many", 50, 12, topScreen{width: 80, height: 24, keys: true, order: byDrops, first: 7, paused: true}},
+		{"40x10", 50, 12, topScreen{width: 40, height: 10, keys: true, order: byFile, first: 1000}},
+		{"once", 5, 12, topScreen{}},
 	} {
-		old, now := busy(c.ports)
+		old, now := busyLooks(c.ports, c.flows)
 		lines, _ := newTopView(&old, &now).lines(c.screen)
 		golden(t, filepath.Join("table", "top-"+c.name), screenText(t, lines, c.screen))
 	}
@@ -86,7 +117,7 @@ func screenText(t *testing.T, lines []topLine, s topScreen) string {
 // if it has a line for them; and scrolling shows every port once.
 func TestTopFitsEverywhere(t *testing.T) {
 	for _, ports := range []int{0, 1, 3, 50} {
-		old, now := busy(ports)
+		old, now := busyLooks(ports, ports)
 		v := newTopView(&old, &now)
 		for width := 1; width <= 130; width += 3 {
 			for height := 1; height <= 70; height += 3 {
@@ -145,7 +176,12 @@ func TestTopRates(t *testing.T) {
 	} {
 		o, n := old, now
 		o.Instances = append([]api.Instance{}, old.Instances...)
-		tx := newTopView(c.make(&o, &n)).ports[1].tx
+		before, now := c.make(&o, &n)
+		var look *topLook
+		if before != nil {
+			look = &topLook{status: *before}
+		}
+		tx := newTopView(look, &topLook{status: *now}).ports[1].tx
 		if got := tx.perSecond(tx.packets) + " " + tx.perSecond(tx.bits); got != c.want {
 			t.Errorf("%s: got %s, want %s", c.name, got, c.want)
 		}
@@ -176,7 +212,7 @@ func key(name string) tea.Msg {
 }
 
 func TestTopKeys(t *testing.T) {
-	old, now := busy(50)
+	old, now := busyLooks(50, 3)
 	m := &topModel{view: newTopView(&old, &now), screen: topScreen{keys: true}}
 	m.Update(tea.WindowSizeMsg{Width: 80, Height: 24})
 	m.View()
@@ -225,19 +261,26 @@ func TestTopKeys(t *testing.T) {
 // A pause keeps the screen as it is, whatever arrives; the end of the switch ends
 // top with its error.
 func TestTopPausesAndEnds(t *testing.T) {
-	old, now := busy(3)
+	old, now := busyLooks(3, 3)
 	asked := 0
-	m := &topModel{view: newTopView(nil, &old), ask: func() (api.Status, error) { asked++; return now, nil }}
-	_, command := m.Update(topTick{})
-	if m.Update(command()); asked != 1 || m.view.status.UptimeSeconds != now.UptimeSeconds {
-		t.Fatalf("asked %d times, shows the status after %v s", asked, m.view.status.UptimeSeconds)
+	m := &topModel{view: newTopView(nil, &old), ask: func(over time.Duration) (topLook, error) {
+		asked++
+		now.status.UptimeSeconds += over.Seconds()
+		return now, nil
+	}}
+	shown := func() float64 { return m.view.status.UptimeSeconds }
+	began := now.status.UptimeSeconds
+	_, command := m.Update(m.Init()())
+	if asked != 1 || command == nil || shown() != began+1 {
+		t.Fatalf("asked %d times, shows the status after %v s", asked, shown())
 	}
 	m.Update(key("p"))
-	later := now
-	later.UptimeSeconds++
-	m.Update(topAnswer{status: later})
-	if _, command = m.Update(topTick{}); command == nil || m.view.status.UptimeSeconds != now.UptimeSeconds || asked != 1 {
-		t.Errorf("paused: asked %d times, shows the status after %v s", asked, m.view.status.UptimeSeconds)
+	if _, command = m.Update(command()); command == nil || shown() != began+1 || asked != 2 {
+		t.Errorf("paused: asked %d times, shows the status after %v s", asked, shown())
+	}
+	m.Update(key("p"))
+	if m.Update(command()); shown() != began+3 || m.view.lost.known != true {
+		t.Errorf("goes on: asked %d times, shows the status after %v s", asked, shown())
 	}
 	gone := errors.New("gone")
 	_, command = m.Update(topAnswer{err: gone})
@@ -247,21 +290,21 @@ func TestTopPausesAndEnds(t *testing.T) {
 }
 
 func TestPrintTop(t *testing.T) {
-	old, now := busy(2)
+	old, now := busyLooks(2, 2)
 	gone := errors.New("gone")
-	answers := []api.Status{old, now, now}
-	asked, waited := 0, 0
-	ask := func() (api.Status, error) {
-		if asked == len(answers) {
-			return api.Status{}, gone
+	answers := []topLook{old, now, now}
+	var asked []time.Duration
+	ask := func(over time.Duration) (topLook, error) {
+		asked = append(asked, over)
+		if len(asked) > len(answers) {
+			return topLook{}, gone
 		}
-		asked++
-		return answers[asked-1], nil
+		return answers[len(asked)-1], nil
 	}
 	var b bytes.Buffer
 	c := &cli{out: &b}
-	if err := c.printTop(3, ask, func() { waited++ }); err != gone || waited != 3 {
-		t.Errorf("got %v, waited %d times", err, waited)
+	if err := c.printTop(3, ask); err != gone || !slices.Equal(asked, []time.Duration{0, topInterval, topInterval, topInterval}) {
+		t.Errorf("got %v, asked %v", err, asked)
 	}
 	if n := strings.Count(b.String(), "NAME "); n != 2 || !strings.Contains(b.String(), "\n\ntwo-tier  ") {
 		t.Errorf("%d screens:\n%s", n, &b)

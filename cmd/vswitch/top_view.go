@@ -10,16 +10,16 @@ import (
 	"time"
 
 	"vswitch/internal/api"
-	"vswitch/internal/policy"
 )
 
-// A topView is what top shows: one status, and what happened each second since
-// the one before it.
+// A topView is what top shows: one look, and what happened each second since the
+// one before it.
 type topView struct {
-	status *api.Status
-	ports  []topPort // in the order of the file
-	drops  []topDrop // the most frequent first
-	rx, tx topRate   // of all ports
+	look   *topLook
+	status *api.Status // of it
+	ports  []topPort   // in the order of the file
+	drops  []topDrop   // the most frequent first
+	rx, tx topRate     // of all ports
 	lost   topRate
 }
 
@@ -49,16 +49,21 @@ func (r topRate) plus(o topRate) topRate {
 	return topRate{r.known || o.known, r.packets + o.packets, r.bits + o.bits}
 }
 
-// newTopView compares two statuses. old is nil for the first one, and is ignored
-// if it is of another run of the switch.
-func newTopView(old, now *api.Status) *topView {
-	v := &topView{status: now}
+// newTopView compares two looks. The one before is nil for the first one, and is
+// ignored if it is of another run of the switch.
+func newTopView(before, look *topLook) *topView {
+	now := &look.status
+	v := &topView{look: look, status: now}
+	var old *api.Status
+	if before != nil {
+		old = &before.status
+	}
 	seconds := 0.0
-	before := map[string]*api.Instance{}
+	earlier := map[string]*api.Instance{}
 	if old != nil && old.PID == now.PID {
 		seconds = now.UptimeSeconds - old.UptimeSeconds
 		for i := range old.Instances {
-			before[old.Instances[i].Name] = &old.Instances[i]
+			earlier[old.Instances[i].Name] = &old.Instances[i]
 		}
 	}
 	rate := func(packets, packetsBefore, bytes, bytesBefore uint64) topRate {
@@ -69,7 +74,7 @@ func newTopView(old, now *api.Status) *topView {
 	}
 	for i := range now.Instances {
 		p := topPort{Instance: &now.Instances[i]}
-		if b := before[p.Name]; b != nil {
+		if b := earlier[p.Name]; b != nil {
 			c, o := &p.Counters, &b.Counters
 			p.rx = rate(c.TxPackets, o.TxPackets, c.TxBytes, o.TxBytes)
 			p.tx = rate(c.RxPackets, o.RxPackets, c.RxBytes, o.RxBytes)
@@ -201,17 +206,4 @@ func spaced(s string) string {
 		return s[:last] + " " + s[last:]
 	}
 	return s + " "
-}
-
-// dropCells returns the table of drops.
-func (v *topView) dropCells() [][]string {
-	sentences := map[string]string{}
-	for _, r := range policy.Reasons() {
-		sentences[r.String()] = r.Sentence()
-	}
-	rows := [][]string{{"DROPPED", "/s", "FRAMES", "BECAUSE"}}
-	for _, d := range v.drops {
-		rows = append(rows, []string{d.reason, d.rate.perSecond(d.rate.packets), strconv.FormatUint(d.frames, 10), sentences[d.reason]})
-	}
-	return rows
 }

@@ -6,6 +6,7 @@ package account
 
 import (
 	"maps"
+	"slices"
 	"sync"
 	"time"
 
@@ -17,9 +18,10 @@ import (
 // methods may be called by several goroutines at once. The zero Book is empty and
 // ready.
 type Book struct {
-	mu    sync.Mutex
-	rules map[vswitch.RuleKey]Hits
-	drops drops
+	mu     sync.Mutex // guards the fields below
+	rules  map[vswitch.RuleKey]Hits
+	drops  drops
+	meters []*Meter
 }
 
 // Hits are what is known of one rule since the Book began or was reset. A rule
@@ -41,6 +43,9 @@ func (b *Book) Record(all []vswitch.Observation, c *vswitch.Config) {
 	defer b.mu.Unlock()
 	if b.rules == nil {
 		b.rules = make(map[vswitch.RuleKey]Hits)
+	}
+	for _, m := range b.meters {
+		m.record(all)
 	}
 	for i := range all {
 		o := &all[i]
@@ -99,6 +104,31 @@ func implicitDenies(o *vswitch.Observation, c *vswitch.Config) (keys []vswitch.R
 func (b *Book) Hits() map[vswitch.RuleKey]Hits {
 	b.mu.Lock()
 	defer b.mu.Unlock()
+	return maps.Clone(b.rules)
+}
+
+// maxMeters bounds how many Meters there are at one time.
+const maxMeters = 4
+
+// Begin returns a Meter of what is recorded from now on, and what is known of the
+// rules until now. End must follow. It returns nil if there are too many already.
+func (b *Book) Begin() (*Meter, map[vswitch.RuleKey]Hits) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if len(b.meters) >= maxMeters {
+		return nil, nil
+	}
+	m := newMeter()
+	b.meters = append(b.meters, m)
+	return m, maps.Clone(b.rules)
+}
+
+// End makes a Meter that of its caller alone: nothing more is recorded in it. It
+// returns what is known of the rules at that moment.
+func (b *Book) End(m *Meter) map[vswitch.RuleKey]Hits {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.meters = slices.DeleteFunc(b.meters, func(other *Meter) bool { return other == m })
 	return maps.Clone(b.rules)
 }
 

@@ -84,6 +84,7 @@ var samples = []struct {
 	{"Reach", sampleReach()},
 	{"Events", sampleEvents()},
 	{"Drops", sampleDrops()},
+	{"Busiest", sampleBusiest()},
 	{"Rules", sampleRules()},
 	{"RulesReset", RulesReset{Object: "sg:web"}},
 	{"RulesResetReply", RulesResetReply{Rules: 12}},

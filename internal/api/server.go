@@ -42,6 +42,7 @@ type Backend interface {
 	FlowSource
 	DropSource
 	RuleSource
+	BusiestSource
 	Capturer
 	Drawer
 	Planner
@@ -70,6 +71,7 @@ func newServer(b Backend, log *slog.Logger, deadline time.Duration) *Server {
 	mux.HandleFunc("GET "+PathFlows, s.answer(s.flows))
 	mux.HandleFunc("GET "+PathDrops, s.answer(s.drops))
 	mux.HandleFunc("GET "+PathRules, s.answer(s.rules))
+	mux.HandleFunc("GET "+PathBusiest, s.answer(s.busiest))
 	mux.HandleFunc("POST "+PathRulesReset, s.answer(s.resetRules))
 	mux.HandleFunc("GET "+PathExplain, s.answer(s.explain))
 	mux.HandleFunc("GET "+PathReach, s.answer(s.reach))

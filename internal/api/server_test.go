@@ -28,6 +28,7 @@ type fake struct {
 	asked     []string
 	explained []ExplainRequest
 	drops     []DropsRequest
+	busiest   []BusiestRequest
 	objects   []string
 	err       error
 }
@@ -47,6 +48,11 @@ func (f *fake) Drops(r DropsRequest) (Drops, error) {
 func (f *fake) Rules(object string) (Rules, error) {
 	f.objects = append(f.objects, object)
 	return sampleRules(), f.err
+}
+
+func (f *fake) Busiest(_ context.Context, r BusiestRequest) (Busiest, error) {
+	f.busiest = append(f.busiest, r)
+	return sampleBusiest(), f.err
 }
 
 func (f *fake) ResetRules(r RulesReset) (RulesResetReply, error) {
