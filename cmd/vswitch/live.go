@@ -31,6 +31,10 @@ const (
 	skippedUDP   = "to a UDP server of the instance's own that does not answer"
 )
 
+// settling is how long a command of an instance has to take its ports, from its
+// start, before test --live takes those that it finds free.
+const settling = 2 * time.Second
+
 // A liveProbe is one packet that test --live has sent, and what became of it.
 type liveProbe struct {
 	From       string     `json:"from"`
@@ -65,6 +69,7 @@ func (p *liveProbe) disagreement() string {
 // A liveSession is one run of test --live.
 type liveSession struct {
 	record  record
+	client  *api.Client
 	timeout time.Duration
 }
 
@@ -111,7 +116,7 @@ func (c *cli) liveSession(cfg *vswitch.Config, path string, timeout time.Duratio
 			}
 		}
 	}
-	return &liveSession{r, timeout}, nil
+	return &liveSession{r, client, timeout}, nil
 }
 
 // A liveTask is one packet to send for a test.
@@ -127,6 +132,9 @@ func (s *liveSession) check(ctx context.Context, e *expect.Evaluator, results []
 	left := expect.Left{}
 	tasks, err := s.tasks(e, results, left)
 	if err != nil {
+		return err
+	}
+	if err := s.settle(ctx); err != nil {
 		return err
 	}
 	parties := s.parties(tasks)
@@ -157,6 +165,28 @@ func (s *liveSession) check(ctx context.Context, e *expect.Evaluator, results []
 		}
 	}
 	report.Live = summary
+	return nil
+}
+
+// settle waits until the commands of the instances have had time to listen.
+func (s *liveSession) settle(ctx context.Context) error {
+	status, err := s.client.Status(ctx)
+	if err != nil {
+		return err
+	}
+	var youngest time.Time
+	for i := range status.Instances {
+		if p := status.Instances[i].Process; p != nil && p.State == api.ProcessRunning && p.Since.After(youngest) {
+			youngest = p.Since
+		}
+	}
+	if wait := time.Until(youngest.Add(settling)); wait > 0 {
+		select {
+		case <-time.After(min(wait, settling)):
+		case <-ctx.Done():
+			return errors.New("interrupted")
+		}
+	}
 	return nil
 }
 

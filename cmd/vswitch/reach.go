@@ -119,21 +119,29 @@ func writeReach(w io.Writer, rows [][]string, matrix bool) error {
 	return writeTable(w, "", lines)
 }
 
-// reachList returns a head and a row for each service that arrives.
+// reachList returns a head and a row for each service that arrives. The family is
+// left empty where the VPC has but one.
 func reachList(r *api.Reach) [][]string {
 	rows := [][]string{{"from", "to", "service", "verdict", "family"}}
 	dual := false
 	for i := range r.Flows {
 		dual = dual || r.Flows[i].Family == api.FamilyIPv6
 	}
+	seen := make(map[[4]string]int) // rows, by all but the family
 	for i := range r.Flows {
 		f := &r.Flows[i]
-		family := ""
-		if dual {
-			family = f.Family
-		}
 		for _, service := range f.Services {
-			rows = append(rows, []string{f.From, f.To, service, f.Verdict, family})
+			key := [4]string{f.From, f.To, service, f.Verdict}
+			if at, ok := seen[key]; ok {
+				rows[at][4] += " " + f.Family
+				continue
+			}
+			seen[key] = len(rows)
+			row := append(key[:len(key):len(key)], "")
+			if dual {
+				row[4] = f.Family
+			}
+			rows = append(rows, row)
 		}
 	}
 	return rows

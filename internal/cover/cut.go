@@ -45,6 +45,19 @@ func (s Set) Cut(edges Edges) []Set {
 	return parts
 }
 
+// Fill returns s with those intervals of holes right before and right behind which
+// s lies: what is meant where nobody can tell the difference.
+func (s Set) Fill(holes Set) Set {
+	var filling Set
+	for _, h := range holes {
+		before := h.from > 0 && s.Overlaps(Set{{h.from - 1, h.from - 1}})
+		if before && s.Overlaps(Set{{h.to + 1, h.to + 1}}) {
+			filling = append(filling, h)
+		}
+	}
+	return s.Union(filling)
+}
+
 // A Kind is one kind of packet.
 type Kind struct {
 	Protocol   policy.Protocol

@@ -69,6 +69,24 @@ func TestCutPartsAreUndivided(t *testing.T) {
 	}
 }
 
+func TestFill(t *testing.T) {
+	tcp := func(from, to uint16) cover.Set {
+		return cover.Of(policy.Service{Protocol: policy.TCP, Ports: policy.Ports{From: from, To: to}})
+	}
+	holes := tcp(10, 19).Union(tcp(30, 39)).Union(cover.Of(policy.Service{})).Union(cover.Of(policy.Service{Protocol: 255}))
+	for _, c := range []struct{ set, want cover.Set }{
+		{tcp(0, 9).Union(tcp(20, 29)), tcp(0, 29)},
+		{tcp(0, 9).Union(tcp(21, 29)), tcp(0, 9).Union(tcp(21, 29))},
+		{tcp(20, 29), tcp(20, 29)},
+		{cover.Of(policy.Service{Protocol: 254}), cover.Of(policy.Service{Protocol: 254})},
+		{nil, nil},
+	} {
+		if got := c.set.Fill(holes); !got.Equal(c.want) {
+			t.Errorf("%v: got %v, want %v", c.set.Words(), got.Words(), c.want.Words())
+		}
+	}
+}
+
 func TestFirstAndLastKind(t *testing.T) {
 	s := cover.Of(policy.Service{Protocol: policy.TCP, Ports: policy.Ports{From: 22, To: 80}}).
 		Union(cover.Of(policy.Service{Protocol: policy.ICMPv6, Type: 3, Code: 1}))

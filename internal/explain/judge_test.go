@@ -128,3 +128,65 @@ func TestJudgeOfOddEnds(t *testing.T) {
 		t.Error("a query about no packet is answered")
 	}
 }
+
+// What was judged before leaves nothing behind: no reply to it is let in.
+func TestJudgeForgets(t *testing.T) {
+	c := vswitch.Config{
+		VPC:     vswitch.VPC{Name: "two", CIDR: netip.MustParsePrefix("10.0.0.0/16")},
+		Subnets: []vswitch.Subnet{{Name: "s", CIDR: netip.MustParsePrefix("10.0.0.0/24")}},
+		SecurityGroups: []vswitch.SecurityGroup{
+			{Name: "client"},
+			{Name: "server", Egress: []vswitch.SecurityGroupRule{}, Ingress: []vswitch.SecurityGroupRule{{Service: policy.AllTraffic, Peer: vswitch.Peer{Kind: vswitch.PeerSecurityGroup, Name: "client"}}}},
+		},
+		Instances: []vswitch.Instance{{Name: "c", Subnet: "s", SecurityGroups: []string{"client"}}, {Name: "s", Subnet: "s", SecurityGroups: []string{"server"}}},
+	}
+	x, err := explain.New(c)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer x.Close()
+	client, server := explain.Endpoint{Instance: "c"}, explain.Endpoint{Instance: "s"}
+	for range 2 {
+		if got, err := x.Judge(explain.Query{From: client, To: server, Protocol: policy.UDP, Port: 53, SourcePort: 2000}); got != explain.Passed || err != nil {
+			t.Errorf("the request: %v, %v", got, err)
+		}
+		if got, err := x.Judge(explain.Query{From: server, To: client, Protocol: policy.UDP, Port: 2000, SourcePort: 53}); got != explain.Stopped || err != nil {
+			t.Errorf("a new flow that looks like its reply: %v, %v", got, err)
+		}
+	}
+}
+
+// The rules of who forwards count.
+func TestPartsCountThoseWhoForward(t *testing.T) {
+	open := []vswitch.SecurityGroupRule{{Service: policy.AllTraffic, Peer: vswitch.Peer{Kind: vswitch.PeerInternet}}}
+	some := []vswitch.SecurityGroupRule{{Service: policy.Service{Protocol: policy.TCP, Ports: policy.Ports{From: 100, To: 200}}, Peer: vswitch.Peer{Kind: vswitch.PeerInternet}}}
+	c := vswitch.Config{
+		VPC:            vswitch.VPC{Name: "relay", CIDR: netip.MustParsePrefix("10.0.0.0/16")},
+		Subnets:        []vswitch.Subnet{{Name: "near", CIDR: netip.MustParsePrefix("10.0.0.0/24"), RouteTable: "r"}, {Name: "far", CIDR: netip.MustParsePrefix("10.0.1.0/24")}, {Name: "mid", CIDR: netip.MustParsePrefix("10.0.2.0/24")}},
+		SecurityGroups: []vswitch.SecurityGroup{{Name: "open", Ingress: open}, {Name: "some", Ingress: some}},
+		RouteTables:    []vswitch.RouteTable{{Name: "r", Routes: []vswitch.Route{{Destination: netip.MustParsePrefix("10.0.1.0/24"), Target: vswitch.Target{Kind: vswitch.TargetInstance, Name: "relay"}}}}},
+		Instances: []vswitch.Instance{
+			{Name: "a", Subnet: "near", SecurityGroups: []string{"open"}}, {Name: "b", Subnet: "far", SecurityGroups: []string{"open"}},
+			{Name: "relay", Subnet: "mid", SecurityGroups: []string{"some"}, DisableSourceDestCheck: true},
+		},
+	}
+	x, err := explain.New(c)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer x.Close()
+	passed := cover.Set(nil)
+	all := cover.Of(policy.Service{Protocol: policy.TCP, Ports: policy.AllPorts})
+	for _, part := range x.Parts(all, false, "a", "b") {
+		o, err := x.Judge(explain.QueryFor(part.First(), explain.Endpoint{Instance: "a"}, explain.Endpoint{Instance: "b"}))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if o != explain.Stopped {
+			passed = passed.Union(part)
+		}
+	}
+	if words := passed.Words(); len(words) != 1 || words[0] != "tcp 100-200" {
+		t.Errorf("%v gets through the relay", words)
+	}
+}

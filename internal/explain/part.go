@@ -24,7 +24,8 @@ func (x *Explainer) Parts(s cover.Set, six bool, a, b string) []cover.Set {
 
 // Judged returns what packets of a family may be, as far as rules judge them. IP
 // protocol 0 carries nothing, ICMP belongs to IPv4, and ICMPv6 to IPv6, where
-// neighbor discovery is the VPC's own.
+// neighbor discovery is the VPC's own, and where some numbers are those of headers
+// in front of the protocol.
 func Judged(six bool) cover.Set {
 	if six {
 		return judged6
@@ -38,6 +39,9 @@ var judged4, judged6 = func() (four, six cover.Set) {
 	icmpv6 := icmp
 	icmpv6.Protocol = policy.ICMPv6
 	four, six = all.Minus(cover.Of(icmpv6)), all.Minus(cover.Of(icmp))
+	for _, header := range []policy.Protocol{43, 44, 60} { // routing, fragment, destination options: RFC 8200 section 4
+		six = six.Minus(cover.Of(policy.Service{Protocol: header}))
+	}
 	for typ := int16(133); typ <= 137; typ++ { // neighbor discovery, RFC 4861
 		icmpv6.Type = typ
 		six = six.Minus(cover.Of(icmpv6))
@@ -50,7 +54,7 @@ var judged4, judged6 = func() (four, six cover.Set) {
 // and each ICMP message that asks, answers or reports.
 var singular = func() cover.Edges {
 	var sets []cover.Set
-	for _, p := range []policy.Protocol{2 /* IGMP */, 43, 44, 50, 51, 59, 60, 135, 139, 140 /* of IPv6 extension headers */} {
+	for _, p := range []policy.Protocol{2 /* IGMP */, 43, 44, 50, 51, 59, 60, 135, 139, 140 /* in the registry of IPv6 extension headers */} {
 		sets = append(sets, cover.Of(policy.Service{Protocol: p}))
 	}
 	for _, p := range []policy.Protocol{policy.TCP, policy.UDP} {

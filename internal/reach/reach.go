@@ -9,6 +9,7 @@ import (
 	"vswitch/internal/api"
 	"vswitch/internal/cover"
 	"vswitch/internal/explain"
+	"vswitch/internal/policy"
 	vswitch "vswitch/switch"
 )
 
@@ -125,14 +126,22 @@ func (s *search) family(a, b *vswitch.Instance, six bool) (yield, error) {
 		}
 	}
 	// Parts touch each other: Union joins them.
-	unjudged := cover.All().Minus(explain.Judged(six))
-	y.allowed, y.partial = y.allowed.Union(nil), y.partial.Union(nil)
-	for _, set := range []*cover.Set{&y.allowed, &y.partial} {
-		if set.Union(unjudged).Equal(cover.All()) {
-			*set = cover.All() // all that there can be
-		}
-	}
+	y.allowed, y.partial = readable(y.allowed.Union(nil), six), readable(y.partial.Union(nil), six)
 	return y, nil
+}
+
+// readable returns a set of packets of a family with what no packet of it can be
+// where that makes it simpler: all that there can be is everything.
+func readable(set cover.Set, six bool) cover.Set {
+	impossible := cover.All().Minus(explain.Judged(six))
+	if set.Union(impossible).Equal(cover.All()) {
+		return cover.All()
+	}
+	other := policy.Service{Protocol: policy.ICMPv6, Type: policy.AnyICMP, Code: policy.AnyICMP}
+	if six {
+		other.Protocol = policy.ICMP
+	}
+	return set.Fill(impossible.Minus(cover.Of(other)))
 }
 
 // services returns what the rules of an instance's groups are about, in one

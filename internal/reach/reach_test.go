@@ -4,9 +4,11 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"net/netip"
+	"strings"
 	"testing"
 
 	"vswitch/internal/api"
+	"vswitch/internal/config"
 	"vswitch/internal/cover"
 	"vswitch/internal/explain"
 	"vswitch/internal/explain/explaintest"
@@ -173,6 +175,120 @@ func crowd(n int) vswitch.Config {
 		})
 	}
 	return c
+}
+
+// alike are VPCs whose instances are alike but for what a case says. All of their
+// groups allow everything.
+const alike = `[vpc]
+name = "alike"
+cidr = "10.0.0.0/16"
+[security_group.open]
+ingress = [{ proto = "all", from = "0.0.0.0/0" }]
+[nacl.closed]
+[nacl.out]
+ingress = [{ rule = 10, action = "allow", proto = "all", from = "0.0.0.0/0" }]
+egress = [
+  { rule = 10, action = "deny", proto = "tcp", ports = 80, to = "0.0.0.0/0" },
+  { rule = 20, action = "allow", proto = "all", to = "0.0.0.0/0" },
+]
+`
+
+// Instances that something tells apart do not share an answer.
+func TestReachTellsApart(t *testing.T) {
+	subnet := func(n int, more string) string {
+		return fmt.Sprintf("[subnet.s%d]\ncidr = \"10.0.%d.0/24\"\n%s\n", n, n, more)
+	}
+	instance := func(name string, n int, more string) string {
+		return fmt.Sprintf("[instance.%s]\nsubnet = \"s%d\"\nsg = [\"open\"]\n%s\n", name, n, more)
+	}
+	for name, text := range map[string]string{
+		"network ACL": subnet(0, "") + subnet(1, "") + subnet(2, `nacl = "closed"`) + instance("a", 0, "") + instance("b", 1, "") + instance("c", 2, ""),
+		"same subnet": subnet(0, `nacl = "closed"`) + subnet(1, `nacl = "closed"`) + instance("a", 0, "") + instance("b", 0, "") + instance("c", 1, ""),
+		// From the appliance to c it is one subnet, to d there are network ACLs between.
+		"subnet of an appliance": "[route.r]\n\"10.0.0.0/16\" = \"relay\"\n" + subnet(0, `nacl = "out"`) + subnet(1, `route = "r"`) + subnet(2, `nacl = "out"`) +
+			instance("a", 1, "") + instance("c", 0, "") + instance("d", 2, "") + instance("relay", 0, "source_dest_check = false"),
+		// What comes through the appliance has lost its group, what goes to it has not.
+		"appliance itself": "[route.r]\n\"10.0.0.0/16\" = \"relay\"\n[security_group.members]\ningress = [{ proto = \"all\", from = \"sg:open\" }]\n" +
+			subnet(0, "") + subnet(1, `route = "r"`) + instance("a", 1, "") +
+			strings.ReplaceAll(instance("relay", 0, "source_dest_check = false")+instance("x", 0, ""), `"open"`, `"members"`),
+	} {
+		c, err := config.Parse("vpc.toml", []byte(alike+text))
+		if err != nil {
+			t.Fatalf("%s: %v", name, err)
+		}
+		x, err := explain.New(c)
+		if err != nil {
+			t.Fatal(err)
+		}
+		d, err := reach.Document(x, api.ReachRequest{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		said := verdicts(t, &d)
+		met := map[bool]int{}
+		for i := range c.Instances {
+			for j := range c.Instances {
+				a, b := c.Instances[i].Name, c.Instances[j].Name
+				if a == b {
+					continue
+				}
+				o, err := x.Judge(explain.Query{From: explain.Endpoint{Instance: a}, To: explain.Endpoint{Instance: b}, Protocol: policy.TCP, Port: 80})
+				if err != nil {
+					t.Fatal(err)
+				}
+				point := cover.Of(policy.Service{Protocol: policy.TCP, Ports: policy.Ports{From: 80, To: 80}})
+				got := said[a+">"+b+" ipv4"][api.VerdictAllow].Overlaps(point)
+				if got != (o == explain.Passed) {
+					t.Errorf("%s: %s > %s: reach says %v, explain %v", name, a, b, got, o)
+				}
+				met[got]++
+			}
+		}
+		if met[true] == 0 || met[false] == 0 {
+			t.Errorf("%s: nothing to tell apart: %v", name, met)
+		}
+		if err := x.Close(); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+// What no packet can be does not make a list longer.
+func TestReachWords(t *testing.T) {
+	c, err := config.Parse("vpc.toml", []byte(`[vpc]
+name = "words"
+cidr = "10.0.0.0/16"
+cidr6 = "2001:db8::/56"
+[subnet.s]
+cidr = "10.0.0.0/24"
+cidr6 = "2001:db8::/64"
+[security_group.most]
+ingress = [{ proto = "all", from = "0.0.0.0/0" }, { proto = "icmpv6", from = "::/0" }, { proto = 50, from = "::/0" }]
+[instance.a]
+subnet = "s"
+ip6 = "2001:db8::10"
+sg = ["most"]
+[instance.b]
+subnet = "s"
+ip6 = "2001:db8::11"
+sg = ["most"]
+`))
+	if err != nil {
+		t.Fatal(err)
+	}
+	x, err := explain.New(c)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer x.Close()
+	d, err := reach.Document(x, api.ReachRequest{From: "a", To: "b"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	// The default egress rule of a group is for IPv4 and, where the VPC has it, IPv6.
+	if got := fmt.Sprint(d.Flows); got != "[{a b ipv4 allow [all]} {a b ipv6 allow [50 icmpv6]}]" {
+		t.Error(got)
+	}
 }
 
 // The work grows with the variety of the instances, not with their number.
