@@ -75,7 +75,7 @@ func (c *cli) up() error {
 	if err := writeUp(c.out, &status, time.Since(began)); err != nil {
 		return err
 	}
-	c.talk("%s", next(&status))
+	c.talk("%s", next(&cfg, &status))
 	return nil
 }
 
@@ -166,16 +166,4 @@ func writeUp(w io.Writer, s *api.Status, took time.Duration) error {
 		rows[i] = []string{in.Name, in.IP, in.Subnet, in.Kind, in.State}
 	}
 	return writeTable(w, "  ", rows)
-}
-
-// next suggests commands for a lab that is up.
-func next(s *api.Status) string {
-	words := []string{"vswitch status"}
-	if n := len(s.Instances); n > 0 {
-		words = append(words, "vswitch exec "+s.Instances[0].Name+" -- sh")
-		if n > 1 {
-			words = append(words, "vswitch ping "+s.Instances[0].Name+" "+s.Instances[1].Name)
-		}
-	}
-	return "next: " + strings.Join(words, " · ")
 }
