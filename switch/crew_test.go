@@ -308,6 +308,15 @@ func TestWorkerBusy(t *testing.T) {
 	if st.Totals.Delivered > fits+3 || st.Totals.Delivered < fits-3 || st.Totals.Dropped() != st.Totals.Drops[policy.WorkerBusy] {
 		t.Errorf("of %d frames: %s; want about %d delivered, the others dropped for WORKER_BUSY", frames+2, describe(&st.Totals), fits)
 	}
+	var busy uint64
+	for _, o := range v.observed() {
+		if o.Reason == policy.WorkerBusy && o.From == from {
+			busy += o.Frames
+		}
+	}
+	if busy == 0 || busy != st.Totals.Drops[policy.WorkerBusy] {
+		t.Errorf("%d frames are observed as dropped for WORKER_BUSY, want %d", busy, st.Totals.Drops[policy.WorkerBusy])
+	}
 }
 
 // TestCrewAllocatesNothing holds the promise of 0 allocations a frame for those

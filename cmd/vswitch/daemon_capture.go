@@ -21,7 +21,11 @@ func (d *daemon) Capture(ctx context.Context, r api.CaptureRequest, w io.Writer)
 		Application: "vswitch " + buildVersion().Version,
 		Filter:      filter.String(), Snap: r.Snap, Segments: r.Segments, Count: r.Count,
 	})
-	d.log.Info("capture ended", "lost", lost(x), "error", err)
+	n := lost(x)
+	d.log.Info("capture ended", "lost", n, "error", err)
+	if n > 0 {
+		d.tellLostFrames(r.Instances, n)
+	}
 	return err
 }
 

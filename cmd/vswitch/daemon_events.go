@@ -106,6 +106,16 @@ func (d *daemon) tellLost(flowLog string, err error) {
 	d.events.ring.Add(event.Event{Type: event.RecordsLost, Message: fmt.Sprintf("flow log %s: %v", flowLog, err)})
 }
 
+// tellLostFrames tells that a capture of some instances, none for all, has lost
+// frames.
+func (d *daemon) tellLostFrames(instances []string, lost uint64) {
+	of := "all instances"
+	if len(instances) > 0 {
+		of = strings.Join(instances, ", ")
+	}
+	d.events.ring.Add(event.Event{Type: event.FramesLost, Count: lost, Message: "a capture of " + of + " has ended; its reader was too slow for them"})
+}
+
 // Events returns the events behind the one of that sequence, for the API. It
 // waits for one as the API's EventSource does.
 func (d *daemon) Events(ctx context.Context, after uint64) (api.Events, error) {

@@ -139,5 +139,6 @@ var countedBy = map[event.Type]string{
 	event.ReloadRefused:     "mistake",
 	event.AllowanceExceeded: "flow",
 	event.PanicContained:    "frame",
+	event.FramesLost:        "frame",
 	event.Gap:               "event",
 }

@@ -31,6 +31,7 @@ func sampleEvents() []event.Event {
 		{Type: event.AllowanceExceeded, Instance: "web1", Count: 12, Message: "new flows were refused because its connection tracking allowance is used up; 12 so far"},
 		{Type: event.PanicContained, Count: 1, Message: "the switch failed on frames, and went on: index out of range"},
 		{Type: event.RecordsLost, Message: "flow log all: write /lab/flow.log: no space left on device"},
+		{Type: event.FramesLost, Count: 4096, Message: "a capture of web1, app1 has ended; its reader was too slow for them"},
 		{Type: event.ProcessExited, Instance: "web1", PID: 4802, ExitCode: &code, Message: "vswitch serve tcp/443"},
 		{Type: event.PortDown, Instance: "a-name-as-long-as-names-may-be1", Message: "its instance was removed"},
 		{Type: event.DaemonStopping, PID: 4711, Message: "everything that was made is removed"},

@@ -27,7 +27,7 @@ type Status struct {
 	Counts        Counts            `json:"counts"`
 	Instances     []Instance        `json:"instances"` // in file order
 	IDs           map[string]string `json:"ids"`       // of all objects, by their tables in the file: "subnet.public"
-	Totals        Counters          `json:"totals"`    // of the instances that exist, and of those removed
+	Totals        Counters          `json:"totals"`    // of the instances that exist; what removed ones counted is gone
 	Drops         map[string]uint64 `json:"drops"`     // frames by reason; reasons that never happened are left out
 	Connections   ConnectionCount   `json:"connections"`
 	FlowCache     FlowCache         `json:"flow_cache"`

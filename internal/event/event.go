@@ -20,6 +20,7 @@ const (
 	AllowanceExceeded Type = "allowance_exceeded"
 	PanicContained    Type = "panic_contained"
 	RecordsLost       Type = "records_lost" // of a flow log
+	FramesLost        Type = "frames_lost"  // of a capture
 	Gap               Type = "gap"          // events that were overwritten before they were asked for
 )
 
