@@ -197,7 +197,9 @@ func TestCaptureIntoTshark(t *testing.T) {
 		"web1|0x00000001|10.7.1.10|23|1|1|dropped: NACL_INGRESS nacl private ingress 90 tcp 23 <- 10.7.1.0/24 (vpc.toml:14)",
 		"web1|0x00000001|10.7.1.10|24|1|1|dropped: NACL_INGRESS nacl private ingress * (implicit deny)",
 	} {
-		if !slices.ContainsFunc(lines, func(line string) bool { return line == want || strings.HasSuffix(want, "|") && strings.HasPrefix(line, want) }) {
+		if !slices.ContainsFunc(lines, func(line string) bool {
+			return line == want || strings.HasSuffix(want, "|") && strings.HasPrefix(line, want)
+		}) {
 			t.Errorf("tshark has no %q in\n%s", want, strings.Join(lines, "\n"))
 		}
 	}

@@ -100,6 +100,14 @@ func TestMetricsAddUpUnderTraffic(t *testing.T) {
 	if s["vswitch_port_dropped_frames_total alice"] == 0 || s["vswitch_port_up alice"] != 1 || s["vswitch_generation"] != 1 {
 		t.Errorf("got %v", s)
 	}
+	eventually(t, "the rules of a scrape are those of vswitch rules", func() bool {
+		var hits, flows uint64
+		for _, r := range l.rules() {
+			hits, flows = hits+r[0], flows+r[1]
+		}
+		s := scrape(t, address)
+		return hits > 0 && flows > 0 && s["vswitch_rule_packets_total"] == hits && s["vswitch_rule_flows_total"] == flows
+	})
 	t.Logf("%d looks, %d frames", looks, last)
 }
 
