@@ -73,14 +73,18 @@ func TestScanLeavesLiveFlows(t *testing.T) {
 
 // Flows that come back and find no place make the cache grow, up to its bound.
 func TestFlowCacheGrows(t *testing.T) {
-	for _, c := range []struct{ size, flows, want int }{
+	cases := []struct{ size, flows, want int }{
 		{3 << 19, 5000, 1 << 13},
 		{3 << 19, 20_000, 1 << 15},
 		{1 << 17, 60_000, 1 << 17},
 		{1 << 15, 60_000, 1 << 15},
 		{100_000, 60_000, 100_000},
 		{100, 60_000, 100},
-	} {
+	}
+	if testing.Short() { // as the race detector runs it, which makes it twenty times slower and finds nothing in one goroutine
+		cases = cases[:2]
+	}
+	for _, c := range cases {
 		t.Run(fmt.Sprint(c), func(t *testing.T) {
 			sw, d := crowdOf(t, c.size, c.flows)
 			share := 0.0
@@ -138,7 +142,10 @@ func TestGrowthAllocatesNothing(t *testing.T) {
 // A connection costs 96 bytes at each end and 4 for its place in the table, and a
 // flow two lines of 64 bytes and 4 more in a cache that is not quite full.
 func TestMemoryOfManyFlows(t *testing.T) {
-	const n = 200_000
+	n := 200_000
+	if testing.Short() {
+		n = 40_000
+	}
 	sw := openSwitch(t, 10, vswitch.WithClock(func() int64 { return int64(time.Hour) }))
 	d, to := newCrowd(t, sw, n)
 	base := residentBytes(t)
