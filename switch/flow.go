@@ -119,6 +119,9 @@ func (w *worker) remembered(in *eni, f *wire.Frame) *eni {
 	c := &w.cache
 	if place, ok := c.lookup(&f.Tuple, originOf(in, f)); ok {
 		e := &c.entries[place]
+		// The flow is counted once its frame is sent. A store that nobody waits for
+		// fetches that line meanwhile: with many flows it is far away.
+		c.counts[place].sums.last = w.now
 		if out := w.plane.judgedLike(e, in); out != nil && (e.from&routedBit != 0 || f.Dst == out.mac) && w.advance(e, f) {
 			if e.out&warm == 0 {
 				e.out |= warm

@@ -12,8 +12,8 @@ import (
 // that is counted, but no longer by flow.
 const (
 	shortestPause = 250 * time.Millisecond
-	longestPause  = time.Second
-	pausePerLook  = 10 // times as long as the look at its beginning, but for the limits
+	longestPause  = 5 * time.Second
+	pausePerLook  = 20 // times as long as the look at its beginning, but for the limits
 )
 
 // watch looks at the daemon when something may have happened, until it has ended.
