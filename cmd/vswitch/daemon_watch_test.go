@@ -81,7 +81,7 @@ func TestDaemonWaitsForWhatIsDue(t *testing.T) {
 
 func TestPauseAfterALook(t *testing.T) {
 	for took, want := range map[time.Duration]time.Duration{
-		0: 250 * time.Millisecond, 25 * time.Millisecond: 250 * time.Millisecond, 50 * time.Millisecond: 500 * time.Millisecond, time.Minute: time.Second,
+		0: 250 * time.Millisecond, 12 * time.Millisecond: 250 * time.Millisecond, 50 * time.Millisecond: time.Second, time.Minute: 5 * time.Second,
 	} {
 		if got := pauseAfter(took); got != want {
 			t.Errorf("after %v: %v, want %v", took, got, want)
