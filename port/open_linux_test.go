@@ -302,19 +302,34 @@ type neighbour struct {
 func newNeighbour(t *testing.T) *neighbour {
 	t.Helper()
 	n := &neighbour{run: make(chan func() error), ran: make(chan error)}
-	go func() { // never unlocks its thread, which so ends with it
-		runtime.LockOSThread()
-		n.tid = unix.Gettid()
-		n.ran <- unix.Unshare(unix.CLONE_NEWNET)
-		for f := range n.run {
-			n.ran <- f()
-		}
-	}()
+	go n.live()
 	if err := <-n.ran; err != nil {
 		t.Fatalf("unshare: %v", err)
 	}
 	t.Cleanup(n.end)
 	return n
+}
+
+// live is the neighbour's goroutine. It never unlocks its thread, which so ends with
+// it. The process's first thread would not: while this one is kept from it, another
+// goroutine gets another thread.
+func (n *neighbour) live() {
+	runtime.LockOSThread()
+	if unix.Gettid() == unix.Getpid() {
+		ended := make(chan struct{})
+		go func() {
+			defer close(ended)
+			n.live()
+		}()
+		<-ended
+		runtime.UnlockOSThread()
+		return
+	}
+	n.tid = unix.Gettid()
+	n.ran <- unix.Unshare(unix.CLONE_NEWNET)
+	for f := range n.run {
+		n.ran <- f()
+	}
 }
 
 // do calls f on the neighbour's thread.
