@@ -80,7 +80,9 @@ func smallDisk(t *testing.T, bytes int) string {
 	t.Helper()
 	dir := t.TempDir()
 	cmd := exec.Command("sh", "-c", fmt.Sprintf("mount -t tmpfs -o size=%d none '%s' && echo mounted && cat", bytes, dir))
-	cmd.SysProcAttr = &syscall.SysProcAttr{Unshareflags: syscall.CLONE_NEWNS, Pdeathsig: syscall.SIGKILL}
+	// No Pdeathsig, which fires at the end of the thread that started it: should the
+	// test be killed, cat reads the end of its input and the file system goes with it.
+	cmd.SysProcAttr = &syscall.SysProcAttr{Unshareflags: syscall.CLONE_NEWNS}
 	stdin, err := cmd.StdinPipe()
 	if err != nil {
 		t.Fatal(err)
