@@ -82,8 +82,9 @@ tidy:
 race:
 	CGO_ENABLED=1 $(GO) test $(PGO_OFF) -race -short -timeout 8m $$($(GO) list ./... | grep -v /internal/e2e)
 
-# The Go command sometimes reports the end of -fuzztime itself as a failure, without
-# an input. Such a target, and no other, gets a second try.
+# Before Go 1.27 the go command may report the end of -fuzztime itself as a failure,
+# without an input: go.dev/issue/75804. Such a target, and no other, has passed if its
+# seeds pass once more.
 .PHONY: fuzz
 fuzz: ## run every fuzz target for FUZZTIME (20s)
 	@log=$$(mktemp); trap 'rm -f "$$log"' EXIT
@@ -91,11 +92,10 @@ fuzz: ## run every fuzz target for FUZZTIME (20s)
 	while IFS=: read -r file func; do
 		name=$${func#func }
 		echo "==> $$(dirname "$$file") $$name"
-		run() { $(GO) test $(PGO_OFF) -run '^$$' -fuzz "^$$name\$$" -fuzztime $(FUZZTIME) -fuzzminimizetime 50x "$$(dirname "$$file")" </dev/null 2>&1 | tee "$$log"; }
-		run && continue
-		if ! grep -q 'context deadline exceeded' "$$log" || grep -q 'Failing input' "$$log"; then exit 1; fi
-		echo "==> once more: the Go command took the end of its time for a failure"
-		run
+		if $(GO) test $(PGO_OFF) -run '^$$' -fuzz "^$$name\$$" -fuzztime $(FUZZTIME) -fuzzminimizetime 50x "$$(dirname "$$file")" </dev/null 2>&1 | tee "$$log"; then continue; fi
+		if ! grep -q '^ *context deadline exceeded' "$$log" || grep -q 'Failing input' "$$log"; then exit 1; fi
+		echo "==> no input failed: it is the end of the time that the go command took for a failure"
+		$(GO) test $(PGO_OFF) -count=1 -run "^$$name\$$" "$$(dirname "$$file")"
 	done <<<"$$targets"
 
 .PHONY: bench
