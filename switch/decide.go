@@ -23,8 +23,6 @@ type judge struct {
 
 	quote quote // what another worker has said of an ICMP error
 
-	denial denial // where rules denied the packet, if they did; valid iff decide returned such a reason
-
 	refs refs    // the connections of the flow; valid after decide returned None
 	way  passage // as far as the packet came
 }
@@ -51,7 +49,6 @@ func (j *judge) decide(in *eni) (*eni, policy.Reason) {
 	if r != policy.None {
 		return nil, r
 	}
-	j.denial.to = h.out.handle
 	j.way.out = h.out.handle
 	if r := j.ingress(&h); r != policy.None { // 5, 6, 7
 		return nil, r
@@ -290,9 +287,6 @@ func (j *judge) networkACL(s *subnet, d policy.Direction, remote netip.Addr) pol
 	}
 	j.way.rules[naclGates[d]] = number
 	if decision.Verdict != policy.Allow {
-		if decision.Entry != nil {
-			j.denial.entry = uint16(decision.Entry.Number)
-		}
 		r = policy.NACLIngress
 		if d == policy.Egress {
 			r = policy.NACLEgress

@@ -7,11 +7,19 @@ import (
 	"vswitch/internal/policy"
 )
 
-// A denial is what the path of a frame notes of a packet that rules denied; the
-// Reason tells the gate.
-type denial struct {
-	to    uint32 // handle of the receiver's interface; 0 if the packet came as far as none
-	entry uint16 // number of the network ACL's entry that denied; 0 for the implicit one, and if none was asked
+// denied returns the interface at whose gate a packet that in sent was denied for a
+// reason, by its handle, and the rule of the network ACL that denied it; 0 where
+// security groups did, which deny by having no rule.
+func (w *passage) denied(in *eni, r policy.Reason) (gate uint32, rule ruleNumber) {
+	switch r {
+	case policy.NACLEgress:
+		return in.handle, w.rules[GateNACLEgress]
+	case policy.NACLIngress:
+		return w.out, w.rules[GateNACLIngress]
+	case policy.SGIngress:
+		return w.out, 0
+	}
+	return in.handle, 0
 }
 
 // A Denial tells which rules denied a packet.
@@ -36,10 +44,10 @@ func (d *Denial) String() string {
 	return where + " * (implicit deny)"
 }
 
-// denial puts words to what the path of a frame has noted of a packet: the gate of
-// the interface with this handle has denied it for a reason. It returns nil for
-// another reason than those of security groups and network ACLs.
-func (p *plane) denial(r policy.Reason, gate uint32, entry uint16) *Denial {
+// denial puts words to what passage.denied tells of a packet that was denied for a
+// reason. It returns nil for another reason than those of security groups and
+// network ACLs, and for a rule that has no number.
+func (p *plane) denial(r policy.Reason, gate uint32, rule ruleNumber) *Denial {
 	d := &Denial{Direction: policy.Ingress, Rule: ImplicitDeny}
 	if r == policy.SGEgress || r == policy.NACLEgress {
 		d.Direction = policy.Egress
@@ -54,23 +62,27 @@ func (p *plane) denial(r policy.Reason, gate uint32, entry uint16) *Denial {
 		d.Object = "sg " + strings.Join(groups, ", ")
 		d.Origin = p.config.SecurityGroup(groups[0]).Origin
 	case policy.NACLEgress, policy.NACLIngress:
-		d.Object = "nacl " + e.subnet.aclName
-		d.name(p.config.NetworkACL(e.subnet.aclName), entry)
+		key := p.numbers.key(rule)
+		if key == (RuleKey{}) {
+			return nil
+		}
+		d.Object, d.Rule = "nacl "+e.subnet.aclName, key.ID
+		d.describe(p.config.NetworkACL(e.subnet.aclName))
 	default:
 		return nil
 	}
 	return d
 }
 
-// name says which entry of a network ACL it was.
-func (d *Denial) name(acl *NetworkACL, number uint16) {
+// describe adds the words of the entry, unless it is the implicit one.
+func (d *Denial) describe(acl *NetworkACL) {
 	entries, arrow := acl.Ingress, " <- "
 	if d.Direction == policy.Egress {
 		entries, arrow = acl.Egress, " -> "
 	}
 	for i := range entries {
-		if e := &entries[i]; e.Number == int(number) {
-			d.Rule, d.Words, d.Origin = strconv.Itoa(e.Number), e.Service.String()+arrow+e.CIDR.String(), e.Origin
+		if e := &entries[i]; strconv.Itoa(e.Number) == d.Rule {
+			d.Words, d.Origin = e.Service.String()+arrow+e.CIDR.String(), e.Origin
 		}
 	}
 }

@@ -175,7 +175,7 @@ func (w *worker) uncached(in *eni, f *wire.Frame) *eni {
 func (w *worker) judge(in *eni, f *wire.Frame) (judge, *eni, policy.Reason) {
 	j := judge{plane: w.plane, conns: w.conns, frame: f, now: w.now, quote: w.quote}
 	out, r := j.decide(in)
-	w.denial, w.way = j.denial, j.way
+	w.way = j.way
 	if j.way.opened > 0 {
 		w.cache.forget(f.Tuple)
 	}
@@ -246,6 +246,6 @@ func (w *worker) drop(in *eni, r policy.Reason) {
 	w.pending = false
 	w.count(in, r)
 	if w.watching != nil {
-		w.watching.dropped(in, w.current, r, w.plane.generation, w.denial)
+		w.watching.dropped(in, w.current, r, w.plane.generation, &w.way)
 	}
 }

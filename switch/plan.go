@@ -349,12 +349,9 @@ func (r *Rehearsal) carry(from *eni, p wire.Packet) (end *eni, _ FlowCause) {
 
 // cause returns why j has denied a packet that from sent.
 func (j *judge) cause(from *eni, r policy.Reason) FlowCause {
-	gate := j.denial.to
-	if r == policy.SGEgress || r == policy.NACLEgress {
-		gate = from.handle
-	}
 	c := FlowCause{Reason: r}
-	if d := j.plane.denial(r, gate, j.denial.entry); d != nil {
+	gate, rule := j.way.denied(from, r)
+	if d := j.plane.denial(r, gate, rule); d != nil {
 		c.Denial = *d
 	}
 	return c

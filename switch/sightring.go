@@ -28,14 +28,14 @@ type sightRing struct {
 
 // A sight is the header of one record. Lengths are in bytes.
 type sight struct {
-	size   uint32 // of the record, header and padding included
-	kept   uint32 // of the bytes behind the header
-	length uint32 // of the frame when it was seen, without virtio header
-	port   uint32 // index into Watch.Ports
-	stamp  int64  // the worker's time
-	plane  uint32 // generation of the plane that judged the frame
-	gate   uint32 // handle of the interface at whose gate the frame was dropped; 0 if at none
-	entry  uint16 // number of the network ACL's entry that denied it; 0 for the implicit one
+	size   uint32     // of the record, header and padding included
+	kept   uint32     // of the bytes behind the header
+	length uint32     // of the frame when it was seen, without virtio header
+	port   uint32     // index into Watch.Ports
+	stamp  int64      // the worker's time
+	plane  uint32     // generation of the plane that judged the frame
+	gate   uint32     // handle of the interface at whose gate the frame was dropped; 0 if at none
+	rule   ruleNumber // of the network ACL that denied it; 0 if none did
 	reason policy.Reason
 	flags  uint8
 }
@@ -135,7 +135,7 @@ func (s *sight) put(b []byte) {
 	le.PutUint64(b[16:], uint64(s.stamp))
 	le.PutUint32(b[24:], s.plane)
 	le.PutUint32(b[28:], s.gate)
-	le.PutUint16(b[32:], s.entry)
+	le.PutUint16(b[32:], uint16(s.rule))
 	b[34], b[35] = byte(s.reason), s.flags
 }
 
@@ -147,6 +147,6 @@ func (s *sight) get(b []byte) {
 	s.length, s.port = le.Uint32(b[8:]), le.Uint32(b[12:])
 	s.stamp = int64(le.Uint64(b[16:]))
 	s.plane, s.gate = le.Uint32(b[24:]), le.Uint32(b[28:])
-	s.entry = le.Uint16(b[32:])
+	s.rule = ruleNumber(le.Uint16(b[32:]))
 	s.reason, s.flags = policy.Reason(b[34]), b[35]
 }

@@ -206,7 +206,7 @@ func (x *Watch) Read(each func(*WatchedFrame) error) error {
 			Time: time.Unix(0, x.wall+s.stamp), Bytes: b, Length: int(s.length), Reason: s.reason,
 		}
 		if p := x.planeOf(s.plane); p != nil && s.reason != policy.None {
-			f.Denial = p.denial(s.reason, s.gate, s.entry)
+			f.Denial = p.denial(s.reason, s.gate, s.rule)
 		}
 		err := each(&f)
 		first.pop(&s)

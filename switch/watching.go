@@ -94,17 +94,14 @@ func (g *watching) sent(out *eni, head, payload []byte) {
 
 // dropped notes that b, which in sent and which arrive or remember has seen, is
 // dropped. It makes of b again what it was.
-func (g *watching) dropped(in *eni, b []byte, r policy.Reason, generation uint32, d denial) {
+func (g *watching) dropped(in *eni, b []byte, r policy.Reason, generation uint32, way *passage) {
 	if g.saved == 0 {
 		return
 	}
-	gate := in.handle
-	if r == policy.NACLIngress || r == policy.SGIngress {
-		gate = d.to
-	}
+	gate, rule := way.denied(in, r)
 	for i := range g.openeds {
 		o := &g.opened[i]
-		o.s.reason, o.s.plane, o.s.gate, o.s.entry = r, generation, gate, d.entry
+		o.s.reason, o.s.plane, o.s.gate, o.s.rule = r, generation, gate, rule
 		o.ring.amend(o.at, &o.s)
 	}
 	copy(b, g.head[:g.saved])
@@ -114,7 +111,7 @@ func (g *watching) dropped(in *eni, b []byte, r policy.Reason, generation uint32
 		if !v.dropped || !v.wants(b, nil) {
 			continue
 		}
-		s := sight{port: v.port, stamp: g.clock(), reason: r, plane: generation, gate: gate, entry: d.entry}
+		s := sight{port: v.port, stamp: g.clock(), reason: r, plane: generation, gate: gate, rule: rule}
 		g.touched = v.copy(&s, b, nil) || g.touched
 	}
 }

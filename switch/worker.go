@@ -55,7 +55,6 @@ type worker struct {
 	handedOver uint64 // frames given to other workers
 	failed     []FailedFrame
 	watching   *watching // what is copied for captures; nil while there are none
-	denial     denial    // of the packet that was judged last
 	busy       int64     // when the last frame came in
 	wait       int64     // how long the waits for frames were of late, in nanoseconds
 	spins      bool      // the machine has processors to spare, for spinning and for naps in the middle of Go code
