@@ -2,6 +2,7 @@ package port
 
 import (
 	"encoding/binary"
+	"errors"
 	"fmt"
 
 	"golang.org/x/sys/unix"
@@ -59,12 +60,15 @@ func (i *inbox) read(b []byte) (int, Status) {
 	return n, OK
 }
 
-// close releases the descriptor. A second one does nothing.
+// close releases the descriptor. Whoever polls a copy of it sees it readable, and
+// finds out by Read. A second one does nothing.
 func (i *inbox) close() error {
 	if i.event < 0 {
 		return nil
 	}
-	err := unix.Close(i.event)
+	binary.NativeEndian.PutUint64(i.count[:], 1)
+	_, err := unix.Write(i.event, i.count[:])
+	err = errors.Join(err, unix.Close(i.event))
 	i.event = -1
 	return err
 }

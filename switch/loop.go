@@ -19,10 +19,30 @@ const (
 	spinLimit     = int64(50 * time.Microsecond)  // how long a wait a worker may spin through
 )
 
-// run is the worker's goroutine.
+// run is the worker's goroutine. Its thread ends with it, as it has descriptors of
+// its own. The first thread of the process cannot have them, and is left to others.
 func (w *worker) run() {
 	runtime.LockOSThread()
+	if unix.Gettid() == unix.Getpid() {
+		elsewhere := make(chan struct{})
+		go func() {
+			runtime.LockOSThread()
+			close(elsewhere)
+			w.loop()
+		}()
+		<-elsewhere
+		runtime.UnlockOSThread()
+		return
+	}
+	w.loop()
+}
+
+// loop is run on a thread that is the worker's own.
+func (w *worker) loop() {
 	defer close(w.ended)
+	_ = w.files.part() // or all goes on with the shared table
+	w.files.hold(w.devices())
+	defer w.files.hold(nil)
 	for pass := 0; ; pass++ {
 		if w.asked.Load() {
 			w.attend()

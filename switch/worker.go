@@ -16,6 +16,7 @@ import (
 	"vswitch/conntrack"
 	"vswitch/internal/policy"
 	"vswitch/internal/wire"
+	"vswitch/port"
 )
 
 // A worker forwards the frames that it owns (steer.go). Its goroutine, locked to a
@@ -63,6 +64,7 @@ type worker struct {
 	behind     bool      // then some were left
 	stopping   bool
 	active     activity // of all workers
+	files      descriptors
 
 	wakeFD  int
 	asleep  atomic.Bool // frames that are handed over must wake the worker
@@ -133,6 +135,7 @@ func newWorker(o options) (*worker, error) {
 		head:      make([]byte, wire.MaxSegmentHeader),
 		wakeFD:    fd,
 		active:    o.active,
+		files:     newDescriptors(),
 		gone:      make(map[*eni]bool),
 		spins:     min(runtime.NumCPU(), runtime.GOMAXPROCS(0)) > o.workers,
 	}, nil
@@ -162,7 +165,7 @@ func (w *worker) stop() {
 func (w *worker) close() error {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	return errors.Join(w.conns.Close(), w.cache.close(), unix.Close(w.wakeFD))
+	return errors.Join(w.conns.Close(), w.cache.close(), w.files.close(), unix.Close(w.wakeFD))
 }
 
 // do runs fn on the worker's goroutine, between two bursts, and returns when it
@@ -234,6 +237,18 @@ func (w *worker) adopt(p *plane, allowances []*conntrack.Allowance) {
 	}
 	w.gone = gone
 	w.plane = p
+	w.files.hold(w.devices())
+}
+
+// devices returns the devices of the worker's plane that it reads or writes.
+func (w *worker) devices() map[port.Device]bool {
+	devices := make(map[port.Device]bool)
+	for _, e := range w.plane.enis {
+		if e != nil && e.read > 0 {
+			devices[e.queues[w.index]] = true
+		}
+	}
+	return devices
 }
 
 // retire takes a port whose device was removed under us out of the loop. Its place
