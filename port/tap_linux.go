@@ -17,9 +17,7 @@ import (
 //
 // The descriptor is non-blocking and unknown to Go's poller: reads and writes
 // are plain system calls that never wait, never allocate and never enter the
-// scheduler. They go through syscall.RawSyscall6, which has the fewest calls
-// around the instruction: each return behind it is mispredicted, the kernel having
-// used up the processor's memory of return addresses.
+// scheduler (transfer).
 type TAP struct {
 	// fd is the queue's descriptor, or -1 after Close. The kernel answers every
 	// call on -1 with EBADF, so that a late Read or Write can never reach
@@ -40,14 +38,12 @@ func (t *TAP) Read(b []byte) (int, Status) {
 	// byte of an earlier frame may stay there (V7).
 	b[wire.VirtioSize-2], b[wire.VirtioSize-1] = 0, 0
 	for {
-		n, _, errno := syscall.RawSyscall6(unix.SYS_READ, uintptr(t.fd.Load()), uintptr(unsafe.Pointer(unsafe.SliceData(b))), uintptr(len(b)), 0, 0, 0)
-		switch errno {
-		case 0:
-			return int(n), OK
-		case unix.EINTR:
-			continue
+		switch n := transfer(unix.SYS_READ, uintptr(t.fd.Load()), unsafe.SliceData(b), len(b)); {
+		case n >= 0:
+			return n, OK
+		case n != -int(unix.EINTR):
+			return 0, status(unix.Errno(-n))
 		}
-		return 0, status(errno)
 	}
 }
 
@@ -56,9 +52,11 @@ func (t *TAP) Read(b []byte) (int, Status) {
 // call.
 func (t *TAP) Write(b []byte) Status {
 	for {
-		_, _, errno := syscall.RawSyscall6(unix.SYS_WRITE, uintptr(t.fd.Load()), uintptr(unsafe.Pointer(unsafe.SliceData(b))), uintptr(len(b)), 0, 0, 0)
-		if errno != unix.EINTR {
-			return written(errno)
+		switch n := transfer(unix.SYS_WRITE, uintptr(t.fd.Load()), unsafe.SliceData(b), len(b)); {
+		case n >= 0:
+			return OK
+		case n != -int(unix.EINTR):
+			return written(unix.Errno(-n))
 		}
 	}
 }
