@@ -1,6 +1,9 @@
 package conntrack
 
 import (
+	"unsafe"
+
+	"vswitch/internal/mapped"
 	"vswitch/internal/policy"
 	"vswitch/internal/wire"
 )
@@ -111,6 +114,10 @@ func (t *Tracker) Advance(ref Ref, f *wire.Frame, now int64) bool {
 	t.touch(ref.Slot, Established, now)
 	return true
 }
+
+// Fetch asks for the memory of a connection that Advance will need soon, and does not
+// wait for it.
+func (t *Tracker) Fetch(ref Ref) { mapped.Fetch(unsafe.Pointer(&t.records[ref.Slot])) }
 
 // touch moves the deadline of a connection that was used. The wheel need not know
 // of a later one.

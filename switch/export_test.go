@@ -50,3 +50,27 @@ func (s *Switch) ForgetSums() {
 // LastGeneration makes the plane that runs the last one before the number begins
 // anew.
 func (s *Switch) LastGeneration() { s.plane.Load().generation = math.MaxUint32 }
+
+// ReadAhead makes the workers read one frame ahead, however small the flow cache is.
+func ReadAhead(s *Switch) {
+	for _, w := range s.workers {
+		w.cache.farFrom = 1
+	}
+}
+
+// FindsAhead reports whether reading a frame ahead, which an instance sends, leads to
+// an entry of the flow cache, and to the one that the frame meets.
+func (s *Switch) FindsAhead(from string, b []byte) bool {
+	w := s.workers[0]
+	in := w.plane.eni(from)
+	n := copy(w.buffer, b)
+	w.readAhead(in, n)
+	w.followAhead()
+	w.ahead.frame = nil
+	var f wire.Frame
+	if r := f.Parse(b, in.mtu); r != policy.None {
+		return false
+	}
+	place, ok := w.cache.lookup(&f.Tuple, originOf(in, &f))
+	return ok && w.ahead.hint == place+1
+}

@@ -68,10 +68,11 @@ func originOf(in *eni, f *wire.Frame) origin {
 // It starts small and grows while flows that it pushed out come back (flow_grow.go).
 type flowCache struct {
 	flowTable
-	seed   [2]uint64 // random, so that nobody can aim at one place
-	held   int       // entries that are not empty
-	hits   uint64
-	misses uint64
+	seed    [2]uint64 // random, so that nobody can aim at one place
+	held    int       // entries that are not empty
+	farFrom int       // entries, from which on far holds
+	hits    uint64
+	misses  uint64
 	growth
 }
 
@@ -81,7 +82,7 @@ const flowWays = 8
 // newFlowCache returns a cache that grows to at most n entries, or flowWays if
 // that is more; none for n = 0.
 func newFlowCache(n int) (flowCache, error) {
-	c := flowCache{seed: [2]uint64{rand.Uint64() | 1, rand.Uint64() | 1}}
+	c := flowCache{seed: [2]uint64{rand.Uint64() | 1, rand.Uint64() | 1}, farFrom: flowsAtFirst + 1}
 	if n <= 0 {
 		return c, nil
 	}
@@ -117,7 +118,7 @@ func (c *flowCache) close() error {
 // the frame must be judged.
 func (w *worker) remembered(in *eni, f *wire.Frame) *eni {
 	c := &w.cache
-	if place, ok := c.lookup(&f.Tuple, originOf(in, f)); ok {
+	if place, ok := w.hinted(&f.Tuple, originOf(in, f)); ok {
 		e := &c.entries[place]
 		// The flow is counted once its frame is sent. A store that nobody waits for
 		// fetches that line meanwhile: with many flows it is far away.

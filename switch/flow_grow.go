@@ -1,6 +1,10 @@
 package vswitch
 
-import "vswitch/internal/mapped"
+import (
+	"math/bits"
+
+	"vswitch/internal/mapped"
+)
 
 // A growth is how a flowCache finds out that it is too small, and becomes larger.
 //
@@ -20,6 +24,7 @@ type growth struct {
 	lost     mapped.Memory // where they lie
 	stored   int           // flows stored since the last count
 	came     int           // of them, those that had been pushed out
+	small    bool          // a larger table is due
 	former   flowTable     // the table before, as long as somebody may ask what its flows have done; else empty
 	next     mapped.Memory // the larger table; empty unless one is on its way
 	prepared int           // bytes of next that are resident
@@ -27,7 +32,7 @@ type growth struct {
 
 const (
 	flowsAtFirst = 1 << 13 // entries, a megabyte
-	growthFactor = 4
+	growthFactor = 4       // at least
 	lostMarks    = 1 << 20 // two bytes each, by the low bits of a hash, as the high ones are those of its place
 	cameShare    = 16      // the cache grows if one flow of so many had been pushed out
 )
@@ -52,17 +57,31 @@ func (c *flowCache) returned(hash uint64) uint32 {
 	}
 	if c.stored >= len(c.entries)/2 {
 		if c.came*cameShare >= c.stored {
-			c.begin()
+			c.small = true
 		}
 		c.stored, c.came = 0, 0
 	}
 	return state
 }
 
-// begin maps a larger table.
-func (c *flowCache) begin() {
-	size := min(growthFactor*len(c.entries), c.limit)
-	if size <= len(c.entries) || c.next.Len() > 0 {
+// grow goes on with a growth, if one is due; it is called between two bursts.
+// connections is how many are tracked, at both ends of all flows.
+func (c *flowCache) grow(connections int, rest *tally) {
+	switch {
+	case c.next.Len() > 0:
+		c.prepare(rest)
+	case c.small:
+		c.small = false
+		c.begin(connections)
+	}
+}
+
+// begin maps a larger table: for as many entries as there are connections, since both
+// are two for a flow with replies that is tracked at both ends. Flows that are not
+// tracked make it grow step by step.
+func (c *flowCache) begin(connections int) {
+	size := min(max(growthFactor*len(c.entries), 1<<bits.Len(uint(connections))), c.limit)
+	if size <= len(c.entries) {
 		return
 	}
 	m, err := mapped.Map(size * flowCost)
@@ -72,13 +91,6 @@ func (c *flowCache) begin() {
 	}
 	m.Huge(0)
 	c.next, c.prepared = m, 0
-}
-
-// grow goes on with a growth that has begun; it is called between two bursts.
-func (c *flowCache) grow(rest *tally) {
-	if c.next.Len() > 0 {
-		c.prepare(rest)
-	}
 }
 
 // prepare makes a piece of the larger table resident, and turns to the table once
@@ -100,6 +112,6 @@ func (c *flowCache) prepare(rest *tally) {
 	_ = c.former.memory.Unmap() // it cannot fail for what Map has returned
 	c.former, c.flowTable = c.flowTable, newFlowTable(c.next)
 	c.next, c.held = mapped.Memory{}, 0
-	c.stored, c.came = 0, 0
+	c.stored, c.came, c.small = 0, 0, false
 	c.lost.Clear() // or the flows that come to the new table would count as coming back to it
 }

@@ -75,14 +75,15 @@ func TestScanLeavesLiveFlows(t *testing.T) {
 func TestFlowCacheGrows(t *testing.T) {
 	cases := []struct{ size, flows, want int }{
 		{3 << 19, 5000, 1 << 13},
-		{3 << 19, 20_000, 1 << 15},
+		{3 << 19, 20_000, 1 << 16}, // 40,000 connections
+		{1 << 15, 20_000, 1 << 15},
 		{1 << 17, 60_000, 1 << 17},
 		{1 << 15, 60_000, 1 << 15},
 		{100_000, 60_000, 100_000},
 		{100, 60_000, 100},
 	}
 	if testing.Short() { // as the race detector runs it, which makes it twenty times slower and finds nothing in one goroutine
-		cases = cases[:2]
+		cases = cases[:3]
 	}
 	for _, c := range cases {
 		t.Run(fmt.Sprint(c), func(t *testing.T) {

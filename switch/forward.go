@@ -5,7 +5,8 @@ package vswitch
 //
 //  1. rx: a worker drains one port at a time, up to burstFrames frames,
 //     burstBytes bytes or burstSegments segments to cut (a sender of superframes
-//     cannot starve one of 64 B frames), then turns to the next.
+//     cannot starve one of 64 B frames), then turns to the next. While it
+//     remembers many flows, it reads one frame ahead (ahead.go).
 //  2. parse: wire.Frame.Parse, once and strictly. Nothing behind it can fail.
 //  3. identity: the frame is the sender's own (eni.identify). Before the cache,
 //     always.
@@ -40,6 +41,9 @@ const (
 // burst takes frames in from one port and returns how many there were. A panic
 // ends the burst and costs the frame that caused it, no more (contain).
 //
+// Each turn of its loop reads one frame and forwards one: the same, or, where it pays
+// to read ahead, the one read before. It does not read ahead of a large frame.
+//
 // It reads and writes the devices itself. A return behind a system call is
 // mispredicted, so the calls around one are kept few; and the compiler puts a
 // device's method in the place of a call through the interface, by its profile
@@ -47,29 +51,49 @@ const (
 func (w *worker) burst(in *eni) (frames int) {
 	defer w.contain(in)
 	w.now = w.clock()
-	w.cache.grow(&w.tally)
+	w.cache.grow(w.conns.Len(), &w.tally)
 	w.segments = 0
-	for device, bytes := in.queues[w.index], 0; frames < burstFrames && bytes < burstBytes && w.segments < burstSegments; {
-		n, status := device.Read(w.buffer)
-		if status != port.OK {
-			if status == port.Gone {
-				w.retire(in)
+	device, bytes, open, far := in.queues[w.index], 0, true, w.cache.far()
+	for {
+		b := w.ahead.frame
+		w.ahead.frame = nil
+		open = open && frames < burstFrames && bytes < burstBytes && w.segments < burstSegments
+		if open && len(b) <= aheadBytes {
+			n, status := device.Read(w.buffer)
+			switch {
+			case status != port.OK:
+				if open = false; status == port.Gone {
+					w.retire(in)
+				}
+			case far:
+				w.readAhead(in, n)
+			default:
+				b = w.buffer[:n]
 			}
+			if status == port.OK {
+				frames++
+				bytes += n
+			}
+		}
+		if b == nil && !open {
 			return frames
 		}
-		frames++
-		bytes += n
-		if w.watching != nil {
-			w.watching.arrive(in, w.buffer[:n])
+		if b == nil {
+			continue
 		}
-		if out := w.forward(in, w.buffer[:n]); out != nil && w.prepare(in, out, &w.frame) {
+		if w.watching != nil {
+			w.watching.arrive(in, b)
+		}
+		if out := w.forward(in, b); out != nil && w.prepare(in, out, &w.frame) {
 			w.settle(in, w.written(out, out.queues[w.index].Write(w.frame.Bytes), w.frame.Segments, w.frame.Bytes, nil))
 		}
 		if w.watching != nil {
 			w.watching.publish()
 		}
+		if w.ahead.frame != nil {
+			w.followAhead()
+		}
 	}
-	return frames
 }
 
 // forward parses and judges one frame, which in sent, and returns the interface

@@ -150,6 +150,9 @@ func newWorld(seed uint64, seen *tally, explain bool) *world {
 		if err != nil {
 			panic(fmt.Sprintf("%v\n%s", err, printConfig(&w.config)))
 		}
+		if w.one(2) {
+			vswitch.ReadAhead(s.sw)
+		}
 		s.ports, s.seen, s.buf = map[string]*port.Memory{}, map[string]outcomes{}, make([]byte, wire.MaxFrame)
 	}
 	w.adopt()

@@ -111,18 +111,23 @@ func TestScenarios(t *testing.T) {
 		for _, mode := range []struct {
 			name    string
 			cache   int
+			ahead   bool
 			workers int
 			steer   func(frame []byte) uint16
 		}{
-			{"cached", 1 << 10, 1, port.SteerFrame},
-			{"uncached", 0, 1, port.SteerFrame},
-			{"cached, 3 workers", 1 << 10, 3, port.SteerFrame},
-			{"uncached, 3 workers", 0, 3, port.SteerFrame},
-			{"cached, 3 workers, frames astray", 1 << 10, 3, astray},
+			{"cached", 1 << 10, false, 1, port.SteerFrame},
+			{"cached, reading ahead", 1 << 10, true, 1, port.SteerFrame},
+			{"uncached", 0, false, 1, port.SteerFrame},
+			{"cached, 3 workers", 1 << 10, false, 3, port.SteerFrame},
+			{"uncached, 3 workers", 0, false, 3, port.SteerFrame},
+			{"cached, 3 workers, frames astray", 1 << 10, true, 3, astray},
 		} {
 			t.Run(s.name+"/"+mode.name, func(t *testing.T) {
 				t.Parallel()
 				v := newCrew(t, mode.cache, mode.workers, mode.steer)
+				if mode.ahead {
+					vswitch.ReadAhead(v.sw)
+				}
 				for i, line := range s.lines {
 					if line == "" || strings.HasPrefix(line, "#") {
 						continue

@@ -37,6 +37,8 @@ type worker struct {
 	cache      flowCache
 	frame      wire.Frame
 	buffer     []byte        // the frame being forwarded: one buffer, always the last used
+	nextBuffer []byte        // the frame behind it, if that has been read
+	ahead      ahead         // what is known of that
 	answer     []byte        // an answer of the platform
 	head       []byte        // the headers of the segment being written
 	segments   int           // segments cut in this burst
@@ -125,19 +127,20 @@ func newWorker(o options) (*worker, error) {
 		return nil, errors.Join(fmt.Errorf("eventfd: %w", err), cache.close(), conns.Close())
 	}
 	return &worker{
-		clock:     o.now,
-		conns:     conns,
-		fragments: conntrack.NewFragments(),
-		cache:     cache,
-		tally:     newTally(rand.Uint64()),
-		buffer:    make([]byte, wire.MaxFrame),
-		answer:    make([]byte, 0, 256),
-		head:      make([]byte, wire.MaxSegmentHeader),
-		wakeFD:    fd,
-		active:    o.active,
-		files:     newDescriptors(),
-		gone:      make(map[*eni]bool),
-		spins:     min(runtime.NumCPU(), runtime.GOMAXPROCS(0)) > o.workers,
+		clock:      o.now,
+		conns:      conns,
+		fragments:  conntrack.NewFragments(),
+		cache:      cache,
+		tally:      newTally(rand.Uint64()),
+		buffer:     make([]byte, wire.MaxFrame),
+		nextBuffer: make([]byte, wire.MaxFrame),
+		answer:     make([]byte, 0, 256),
+		head:       make([]byte, wire.MaxSegmentHeader),
+		wakeFD:     fd,
+		active:     o.active,
+		files:      newDescriptors(),
+		gone:       make(map[*eni]bool),
+		spins:      min(runtime.NumCPU(), runtime.GOMAXPROCS(0)) > o.workers,
 	}, nil
 }
 
@@ -284,6 +287,24 @@ func (w *worker) contain(in *eni) {
 			Cause:    fmt.Sprintf("%v\n%s", cause, debug.Stack()),
 			Bytes:    bytes.Clone(w.current),
 		})
+	}
+	if b := w.ahead.frame; b != nil {
+		w.ahead.frame = nil
+		w.alone(in, b)
+	}
+}
+
+// alone forwards one frame, which in sent, after the burst that had read it.
+func (w *worker) alone(in *eni, b []byte) {
+	defer w.contain(in)
+	if w.watching != nil {
+		w.watching.arrive(in, b)
+	}
+	if out := w.forward(in, b); out != nil {
+		w.transmit(in, out, &w.frame)
+	}
+	if w.watching != nil {
+		w.watching.publish()
 	}
 }
 

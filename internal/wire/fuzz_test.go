@@ -51,6 +51,7 @@ func FuzzParse(f *testing.F) {
 			t.Error("Parse changed the packet")
 		}
 		checkInvariants(t, &got, int(mtu))
+		checkGlimpse(t, &got, before)
 		if got.Kind == wire.KindARP {
 			return
 		}
@@ -60,6 +61,18 @@ func FuzzParse(f *testing.F) {
 		completeChecksum(t, &got)
 		checkAccessors(t, &got)
 	})
+}
+
+// checkGlimpse checks that Glimpse knows the tuple of a frame that Parse has accepted,
+// if its shape is the usual one, and says nothing of others.
+func checkGlimpse(t *testing.T, f *wire.Frame, before []byte) {
+	t.Helper()
+	p := policy.Protocol(f.Tuple.Protocol)
+	usual := f.Kind == wire.KindIPv4 && f.L4 == f.L3+20 || f.Kind == wire.KindIPv6 && f.L4 == f.L3+40
+	want := usual && !f.Fragment && (p == policy.TCP || p == policy.UDP)
+	if got, ok := wire.Glimpse(before); ok != want || ok && got != f.Tuple {
+		t.Errorf("Glimpse says %v, %v; Parse says %v, usual: %v", got, ok, f.Tuple, want)
+	}
 }
 
 // checkInvariants checks what holds of any accepted frame.
