@@ -1,7 +1,10 @@
 package classify_test
 
 import (
+	"encoding/binary"
 	"fmt"
+	"math/bits"
+	"math/rand/v2"
 	"net/netip"
 	"testing"
 
@@ -26,6 +29,22 @@ var shapes = []struct {
 			return netip.PrefixFrom(netip.AddrFrom4([4]byte{10, 0, 1, 10}), i%33), uint16(i)
 		})
 	}},
+	{"four nested", func(n int) []classify.Rule {
+		return list(n, func(i int) (netip.Prefix, uint16) {
+			return netip.PrefixFrom(netip.AddrFrom4([4]byte{10, 0, 1, 10}), 8+8*(i%4)), uint16(i)
+		})
+	}},
+	{"tree", func(n int) []classify.Rule {
+		return list(n, func(i int) (netip.Prefix, uint16) { return half(i), uint16(i) })
+	}},
+	{"hosts in a block", func(n int) []classify.Rule {
+		return list(n, func(i int) (netip.Prefix, uint16) {
+			if i < n/2 {
+				return netip.PrefixFrom(host(0).Addr(), 8), uint16(2 * i)
+			}
+			return host(i), uint16(i)
+		})
+	}},
 }
 
 var anywhere = netip.MustParsePrefix("0.0.0.0/0")
@@ -33,6 +52,14 @@ var anywhere = netip.MustParsePrefix("0.0.0.0/0")
 // host returns a /32 of 10.0.0.0/8, a different one for each i.
 func host(i int) netip.Prefix {
 	return netip.PrefixFrom(netip.AddrFrom4([4]byte{10, byte(i >> 16), byte(i >> 8), byte(i)}), 32)
+}
+
+// half returns prefixes of which each lies in another one: the whole of IPv4, its
+// two halves, their halves, and so on.
+func half(i int) netip.Prefix {
+	depth := bits.Len(uint(i+1)) - 1
+	at := uint32(uint64(i+1-1<<depth) << (32 - depth))
+	return netip.PrefixFrom(netip.AddrFrom4([4]byte(binary.BigEndian.AppendUint32(nil, at))), depth)
 }
 
 // list returns n rules for TCP.
@@ -73,6 +100,30 @@ func BenchmarkFirst(b *testing.B) {
 					}
 				})
 			}
+		}
+	}
+}
+
+// BenchmarkScattered looks packets up that come in no order, so that the processor
+// cannot foresee the way through the table, as for new flows it cannot.
+func BenchmarkScattered(b *testing.B) {
+	const packets = 1 << 13
+	for _, shape := range shapes {
+		for _, n := range []int{10, 1000, 10000} {
+			rules := shape.rules(n)
+			table := classify.Compile(rules)
+			random := rand.New(rand.NewPCG(1, 2))
+			var list [packets]classify.Packet
+			for i := range list {
+				list[i] = packetFor(rules[random.IntN(n)])
+			}
+			b.Run(fmt.Sprintf("%s/%d", shape.name, n), func(b *testing.B) {
+				for i := 0; b.Loop(); i++ {
+					if table.First(&list[i%packets]) < 0 {
+						b.Fatal("no rule")
+					}
+				}
+			})
 		}
 	}
 }

@@ -4,11 +4,11 @@
 // A rule has two dimensions: the remote end, a set of address blocks, and the
 // service, a protocol with its ports or its ICMP type and code. The local end
 // is no dimension: it is the interface or the subnet that the list belongs to.
-// [Compile] gives every distinct block the rules that name it, and folds the
-// services of those rules into sorted intervals. A lookup finds the longest
-// block that contains the address, then asks that block and the shorter ones
-// around it, of which there are at most 32 (IPv6: 128) whatever the number of
-// rules. Memory grows with the number of blocks that the rules name.
+// [Compile] gives every distinct block the rules that name it, folds their
+// services into sorted intervals, and gives a block also the intervals of those
+// around it, as far as memory that is linear in the rules allows. A lookup finds
+// the longest block that contains the address and the interval that contains the
+// service; usually that is all, whatever the number of rules.
 package classify
 
 import (
@@ -29,29 +29,35 @@ type Packet struct {
 // Is4 reports whether the packet is an IPv4 packet.
 func (p *Packet) Is4() bool { return p.Remote.Is4() || p.Remote.Is4In6() }
 
-// A key is a point on the line of all services: the protocol in bits 16 to 23,
-// and below it the port, or the ICMP type and code in 8 bits each, or 0 where
-// the protocol has neither. Every service of a rule is one interval of this
-// line, or, for one ICMP code of any type, 256 points: so one sorted list of
-// cuts answers for all protocols.
+// A key is a point on the line of all services: the ports of TCP, then those of
+// UDP, the types and codes of ICMP, those of ICMPv6, and one point for each
+// protocol number. Every service of a rule is one interval of this line, or, for
+// one ICMP code of any type, 256 points: so one sorted list of segments answers
+// for all protocols. The line is short, so that the segments lie close together.
 type key uint32
 
 const (
-	protocolShift     = 16
-	typeShift         = 8
-	wholeProtocol key = 1<<protocolShift - 1 // distance from a protocol's first key to its last
-	wholeType     key = 1<<typeShift - 1     // distance from an ICMP type's first key to its last
-	lastKey       key = 1<<24 - 1
+	tcpKeys    key = iota << 16 // and the port
+	udpKeys                     // and the port
+	icmpKeys                    // and the type in bits 8 to 15, the code below
+	icmpv6Keys                  // and the same
+	otherKeys                   // and the protocol number
+
+	keys      key = otherKeys + 1<<8 // how many there are
+	typeShift     = 8
 )
 
 // key returns the packet's point.
 func (p *Packet) key() key {
-	k := key(p.Protocol) << protocolShift
 	switch policy.Protocol(p.Protocol) {
-	case policy.TCP, policy.UDP:
-		k |= key(p.Port)
-	case policy.ICMP, policy.ICMPv6:
-		k |= key(p.Type)<<typeShift | key(p.Code)
+	case policy.TCP:
+		return tcpKeys + key(p.Port)
+	case policy.UDP:
+		return udpKeys + key(p.Port)
+	case policy.ICMP:
+		return icmpKeys + key(p.Type)<<typeShift + key(p.Code)
+	case policy.ICMPv6:
+		return icmpv6Keys + key(p.Type)<<typeShift + key(p.Code)
 	}
-	return k
+	return otherKeys + key(p.Protocol)
 }

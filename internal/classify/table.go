@@ -28,11 +28,11 @@ type Table struct {
 	nodes  []node // one for each distinct prefix of the rules, after those that cover it
 }
 
-// A node is one distinct prefix.
+// A node is one distinct prefix. It fills a line of the processor's cache.
 type node struct {
-	services Services // of the rules that name exactly this prefix
-	up       int32    // the node of the next shorter prefix that covers this one, or -1
-	least    int32    // the lowest rule of this node and all those above: none of them can do better
+	intervals intervals // of the rules that name this prefix, and of the prefixes folded into it
+	up        int32     // the node of the longest prefix that covers this one and is not folded into it, or -1
+	least     int32     // the lowest rule of this prefix and all those that cover it: none of them can do better
 }
 
 // A pair is one prefix of one rule.
@@ -45,11 +45,11 @@ type pair struct {
 func Compile(rules []Rule) *Table {
 	pairs := sortedPairs(rules)
 	var (
-		t        = new(Table)
-		prefixes []netip.Prefix // of the nodes
-		chain    []int32        // the nodes whose prefixes cover the present one, shortest first
-		starts   []int          // where the segments of each node begin
-		segments []segment      // of all nodes: one piece of memory
+		count    = distinct(pairs)
+		t        = &Table{nodes: make([]node, 0, count)}
+		prefixes = make([]netip.Prefix, 0, count) // of the nodes
+		chain    []int32                          // the nodes whose prefixes cover the present one, shortest first
+		own      partition                        // the segments of each node, of the rules that name its prefix
 		p        painter
 	)
 	for len(pairs) > 0 {
@@ -59,8 +59,7 @@ func Compile(rules []Rule) *Table {
 			p.add(rules[pairs[0].rule].Service, pairs[0].rule)
 			pairs = pairs[1:]
 		}
-		starts = append(starts, len(segments))
-		segments = p.paint(segments)
+		own.end(p.paint(own.segments))
 
 		for len(chain) > 0 && !prefixes[chain[len(chain)-1]].Contains(prefix.Addr()) {
 			chain = chain[:len(chain)-1]
@@ -74,11 +73,23 @@ func Compile(rules []Rule) *Table {
 		t.nodes = append(t.nodes, n)
 		prefixes = append(prefixes, prefix)
 	}
-	starts = append(starts, len(segments))
-	for i := range t.nodes {
-		t.nodes[i].services.segments = segments[starts[i]:starts[i+1]:starts[i+1]]
-	}
+	t.fill(fold(t.nodes, &own))
 	return t
+}
+
+// fill gives each node its part of the segments.
+func (t *Table) fill(p partition) {
+	size := 0
+	for i := range t.nodes {
+		size += indexSize(p.part(i))
+	}
+	index := make([]uint32, size) // of all nodes: one piece of memory, as the segments are
+	for i := range t.nodes {
+		part := p.part(i)
+		size := indexSize(part)
+		t.nodes[i].intervals = newIntervals(part, index[:size:size])
+		index = index[size:]
+	}
 }
 
 // sortedPairs returns every prefix of every rule: a prefix after those that
@@ -103,6 +114,17 @@ func sortedPairs(rules []Rule) []pair {
 	return pairs
 }
 
+// distinct returns how many prefixes there are in sorted pairs.
+func distinct(pairs []pair) int {
+	n := 0
+	for i := range pairs {
+		if i == 0 || pairs[i].prefix != pairs[i-1].prefix {
+			n++
+		}
+	}
+	return n
+}
+
 // First returns the index of the first rule that the packet matches, or -1. A
 // packet whose Remote is the zero Addr matches nothing.
 func (t *Table) First(p *Packet) int {
@@ -112,11 +134,12 @@ func (t *Table) First(p *Packet) int {
 	}
 	best := none
 	k := p.key()
-	for n := int32(longest); n >= 0; n = t.nodes[n].up {
-		if t.nodes[n].least >= best {
+	for i := int32(longest); i >= 0; i = t.nodes[i].up {
+		n := &t.nodes[i]
+		if n.least >= best {
 			break
 		}
-		best = min(best, t.nodes[n].services.first(k))
+		best = min(best, n.intervals.first(k))
 	}
 	if best == none {
 		return -1

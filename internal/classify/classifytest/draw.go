@@ -1,6 +1,7 @@
 package classifytest
 
 import (
+	"math/rand/v2"
 	"net/netip"
 
 	"pgregory.net/rapid"
@@ -29,6 +30,11 @@ func FromBytes(data []byte) Pick {
 		data = data[2:]
 		return v % n
 	}
+}
+
+// FromSeed returns a Pick that chooses at random, the same for the same seed.
+func FromSeed(seed uint64) Pick {
+	return rand.New(rand.NewPCG(seed, 0)).IntN
 }
 
 // The pools are small, and their members near each other, so that random rules
