@@ -1,8 +1,6 @@
 package classify
 
-import (
-	"vswitch/internal/policy"
-)
+import "vswitch/internal/policy"
 
 // Services is a compiled list of services: it finds the first one that a packet
 // belongs to, wherever the packet comes from. The zero Services holds none. It
