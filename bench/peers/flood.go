@@ -27,6 +27,10 @@ const (
 	floodBatch = 64      // frames in one system call
 	floodTurns = 16      // batches between two looks at the clock
 	openRate   = 100_000 // new flows a second; of a million the first is 10 s old at the end, a third of the time that UDP flows live (SEM 2.3)
+
+	// warmPerFlow is how long a flood of live flows runs, for each flow, before it
+	// counts: until each has come back several times, as live flows have.
+	warmPerFlow = 8 * time.Microsecond
 )
 
 // Offsets into a frame of the flood.

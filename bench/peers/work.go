@@ -122,6 +122,9 @@ func livingFlows(flows int) func(context.Context, *site, time.Duration) (float64
 		if opened := after - before; opened < leastOpened*float64(flows) {
 			return 0, fmt.Errorf("%w: of %d flows %.0f came to be", errShort, flows, opened)
 		}
+		if _, err := flooding(ctx, s, time.Duration(flows)*warmPerFlow); err != nil {
+			return 0, err
+		}
 		return flooding(ctx, s, length)
 	}
 }
