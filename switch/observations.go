@@ -75,7 +75,7 @@ func (p *plane) nameOf(handle uint32) string {
 // ruleOf returns the rule of a number, or the one that had it before the last
 // reload.
 func (p *plane) ruleOf(number ruleNumber) RuleKey {
-	if k, ok := p.numbers.byNum[number]; ok {
+	if k := p.numbers.key(number); k != (RuleKey{}) {
 		return k
 	}
 	return p.former.numbers.key(number)

@@ -34,16 +34,19 @@ func (l *lookout) hurry() {
 	}
 }
 
-// look puts what the switch has observed into the books, and shows w what has
-// changed since the incidents that it has seen. It returns those that it has seen
-// now. Most looks find nothing and cost microseconds.
-func (d *daemon) look(w *event.Watch, seen vswitch.Incidents, now time.Time) vswitch.Incidents {
+// look shows w what has changed since the incidents that it has seen, and returns
+// those that it has seen now. Most looks find nothing and cost microseconds. If told
+// to write, it puts what the switch has observed into the books before, which takes
+// longer the more flows there are.
+func (d *daemon) look(w *event.Watch, seen vswitch.Incidents, now time.Time, write bool) vswitch.Incidents {
 	d.life.RLock()
 	defer d.life.RUnlock()
 	if d.stopped {
 		return seen
 	}
-	d.observe()
+	if write {
+		d.observe()
+	}
 	incidents := d.sw.Incidents()
 	w.LookAtProcesses(snapshotProcesses(d.lab.Processes()))
 	if at, owes := w.Owes(); incidents == seen && (!owes || now.Before(at)) {

@@ -9,11 +9,13 @@ import (
 
 // The rhythm in which a daemon looks at itself while there is traffic. A burst of
 // new flows fills what the switch has room for within half a second; what is over
-// that is counted, but no longer by flow.
+// that is counted, but no longer by flow. To write up the books takes a second for a
+// million flows, so the more there is to write the rarer it is done; whoever reads a
+// book has it written up before.
 const (
-	shortestPause = 250 * time.Millisecond
-	longestPause  = 5 * time.Second
-	pausePerLook  = 20 // times as long as the look at its beginning, but for the limits
+	pause        = 250 * time.Millisecond // between looks, and between writings at least
+	longestPause = 30 * time.Second       // between writings
+	pausePerTime = 20                     // times as long as a writing from its beginning to that of the next
 )
 
 // watch looks at the daemon when something may have happened, until it has ended.
@@ -23,12 +25,20 @@ func (d *daemon) watch() {
 	defer close(d.events.ended)
 	w := event.NewWatch(d.events.ring)
 	var seen vswitch.Incidents // the zero Incidents are those of no switch: the first look is due
+	var next time.Time         // when the books may be written up again
 	for {
 		began := time.Now()
-		seen = d.look(w, seen, began)
-		pause := pauseAfter(time.Since(began))
+		closes, open := d.flows.Due()
+		write := writes(began, next, closes, open)
+		seen = d.look(w, seen, began, write)
+		at, is := d.due(w)
+		if write {
+			next = began.Add(pauseAfter(time.Since(began)))
+		} else if !is || next.Before(at) {
+			at, is = next, true // for what was seen meanwhile
+		}
 		var due <-chan time.Time
-		if at, is := d.due(w); is {
+		if is {
 			due = time.After(time.Until(at))
 		}
 		select {
@@ -56,10 +66,16 @@ func (d *daemon) due(w *event.Watch) (at time.Time, is bool) {
 	return at, is
 }
 
-// pauseAfter returns how long after the beginning of a look that took so long the
+// writes reports whether the books are to be written up now: when their time has
+// come, and when a window of a flow log that is open has to be closed.
+func writes(now, next, closes time.Time, open bool) bool {
+	return !now.Before(next) || open && !closes.After(now)
+}
+
+// pauseAfter returns how long after the beginning of a writing that took so long the
 // next one may follow.
 func pauseAfter(took time.Duration) time.Duration {
-	return min(max(shortestPause, pausePerLook*took), longestPause)
+	return min(max(pause, pausePerTime*took), longestPause)
 }
 
 // pause waits until the next look is due while there is traffic, and reports false

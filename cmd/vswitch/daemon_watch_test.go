@@ -79,9 +79,27 @@ func TestDaemonWaitsForWhatIsDue(t *testing.T) {
 	}
 }
 
-func TestPauseAfterALook(t *testing.T) {
+// The books wait for their time, or for a window of a flow log that closes.
+func TestBooksWait(t *testing.T) {
+	now := time.Now()
+	soon, past := now.Add(time.Second), now.Add(-time.Second)
+	for _, c := range []struct {
+		next, closes time.Time
+		open, want   bool
+	}{
+		{time.Time{}, time.Time{}, false, true},
+		{past, soon, true, true}, {now, soon, true, true}, {soon, soon, true, false},
+		{soon, now, true, true}, {soon, past, true, true}, {soon, past, false, false},
+	} {
+		if got := writes(now, c.next, c.closes, c.open); got != c.want {
+			t.Errorf("%+v: %v, want %v", c, got, c.want)
+		}
+	}
+}
+
+func TestPauseAfterWriting(t *testing.T) {
 	for took, want := range map[time.Duration]time.Duration{
-		0: 250 * time.Millisecond, 12 * time.Millisecond: 250 * time.Millisecond, 50 * time.Millisecond: time.Second, time.Minute: 5 * time.Second,
+		0: 250 * time.Millisecond, 12 * time.Millisecond: 250 * time.Millisecond, 50 * time.Millisecond: time.Second, time.Second: 20 * time.Second, time.Minute: 30 * time.Second,
 	} {
 		if got := pauseAfter(took); got != want {
 			t.Errorf("after %v: %v, want %v", took, got, want)

@@ -110,8 +110,8 @@ func types(t *testing.T, d *daemon) []string {
 func TestDaemonTellsEvents(t *testing.T) {
 	d, _ := standing(t)
 	w := event.NewWatch(d.events.ring)
-	seen := d.look(w, vswitch.Incidents{}, time.Now())
-	if again := d.look(w, seen, time.Now()); again != seen || seen.Generation != 1 || seen.Down != 2 {
+	seen := d.look(w, vswitch.Incidents{}, time.Now(), true)
+	if again := d.look(w, seen, time.Now(), true); again != seen || seen.Generation != 1 || seen.Down != 2 {
 		t.Errorf("got %+v, and then %+v", seen, again)
 	}
 	if err := os.WriteFile(d.file, []byte(strings.Replace(twoInstances, "10.9.0.0/16", "10.9.0.0/33", 1)), 0o644); err != nil {

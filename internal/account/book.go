@@ -5,7 +5,6 @@
 package account
 
 import (
-	"maps"
 	"slices"
 	"sync"
 	"time"
@@ -19,7 +18,7 @@ import (
 // ready.
 type Book struct {
 	mu     sync.Mutex // guards the fields below
-	rules  map[vswitch.RuleKey]Hits
+	rules  map[vswitch.RuleKey]*Hits
 	drops  drops
 	meters []*Meter
 }
@@ -42,31 +41,48 @@ func (b *Book) Record(all []vswitch.Observation, c *vswitch.Config) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	if b.rules == nil {
-		b.rules = make(map[vswitch.RuleKey]Hits)
+		b.rules = make(map[vswitch.RuleKey]*Hits)
 	}
 	for _, m := range b.meters {
 		m.record(all)
 	}
+	var last [vswitch.Gates]struct { // most flows meet the rules that the flow before met
+		key  vswitch.RuleKey
+		hits *Hits
+	}
 	for i := range all {
 		o := &all[i]
 		for gate, key := range o.Rules {
-			if key != (vswitch.RuleKey{}) && key.Direction == vswitch.Gate(gate).Direction() {
-				b.hit(key, o)
+			if key == (vswitch.RuleKey{}) || key.Direction != vswitch.Gate(gate).Direction() {
+				continue
 			}
+			if l := &last[gate]; l.key != key {
+				l.key, l.hits = key, b.hitsOf(key)
+			}
+			last[gate].hits.add(key, o)
 		}
 		if o.Reason == policy.None {
 			continue
 		}
 		for _, key := range implicitDenies(o, c) {
-			b.hit(key, o)
+			b.hitsOf(key).add(key, o)
 		}
 		b.drops.enter(o)
 	}
 }
 
-// hit counts an observation for a rule.
-func (b *Book) hit(key vswitch.RuleKey, o *vswitch.Observation) {
+// hitsOf returns the hits of a rule.
+func (b *Book) hitsOf(key vswitch.RuleKey) *Hits {
 	h := b.rules[key]
+	if h == nil {
+		h = new(Hits)
+		b.rules[key] = h
+	}
+	return h
+}
+
+// add counts an observation for the rule, which is key's.
+func (h *Hits) add(key vswitch.RuleKey, o *vswitch.Observation) {
 	h.Packets += o.Packets
 	if key != o.Denier() && key.ID != vswitch.ImplicitDeny {
 		h.Flows += o.Opened
@@ -74,7 +90,6 @@ func (b *Book) hit(key vswitch.RuleKey, o *vswitch.Observation) {
 	if o.Last.After(h.Last) {
 		h.Last = o.Last
 	}
-	b.rules[key] = h
 }
 
 // implicitDenies returns what stands in for a rule where security groups let
@@ -104,7 +119,16 @@ func implicitDenies(o *vswitch.Observation, c *vswitch.Config) (keys []vswitch.R
 func (b *Book) Hits() map[vswitch.RuleKey]Hits {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	return maps.Clone(b.rules)
+	return b.hits()
+}
+
+// hits is Hits for those who hold mu.
+func (b *Book) hits() map[vswitch.RuleKey]Hits {
+	all := make(map[vswitch.RuleKey]Hits, len(b.rules))
+	for key, h := range b.rules {
+		all[key] = *h
+	}
+	return all
 }
 
 // maxMeters bounds how many Meters there are at one time.
@@ -120,7 +144,7 @@ func (b *Book) Begin() (*Meter, map[vswitch.RuleKey]Hits) {
 	}
 	m := newMeter()
 	b.meters = append(b.meters, m)
-	return m, maps.Clone(b.rules)
+	return m, b.hits()
 }
 
 // End makes a Meter that of its caller alone: nothing more is recorded in it. It
@@ -129,7 +153,7 @@ func (b *Book) End(m *Meter) map[vswitch.RuleKey]Hits {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	b.meters = slices.DeleteFunc(b.meters, func(other *Meter) bool { return other == m })
-	return maps.Clone(b.rules)
+	return b.hits()
 }
 
 // Reset forgets the hits of the rules that match, and returns how many those were.
