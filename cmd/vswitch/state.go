@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -123,11 +124,16 @@ func newRecord(full *vswitch.Config, file string) record {
 	return r
 }
 
-// write stores the record, so that a reader sees the old one or the new one.
+// write stores the record, so that a reader sees the old one or the new one. It
+// leaves one alone that says the same.
 func (r record) write(s stateDir) error {
 	data, err := json.MarshalIndent(r, "", "  ")
 	if err != nil {
 		return err
+	}
+	data = append(data, '\n')
+	if old, err := os.ReadFile(s.record()); err == nil && bytes.Equal(old, data) {
+		return nil
 	}
 	temporary := s.record() + ".new"
 	if err := os.Remove(temporary); err != nil && !errors.Is(err, fs.ErrNotExist) {
@@ -137,7 +143,7 @@ func (r record) write(s stateDir) error {
 	if err != nil {
 		return fmt.Errorf("record: %w", err)
 	}
-	_, err = f.Write(append(data, '\n'))
+	_, err = f.Write(data)
 	if err := errors.Join(err, f.Close()); err != nil {
 		return fmt.Errorf("record: %w", err)
 	}

@@ -110,13 +110,18 @@ func loadJournal(path string) (journal, error) {
 	return old, nil
 }
 
-// save writes the journal to path so that a crash leaves the old one or the new
-// one, and so that it is on the disk when save returns.
-func (j *journal) save(path string) error {
+// encode returns the journal as its file holds it.
+func (j *journal) encode() ([]byte, error) {
 	data, err := json.MarshalIndent(j, "", "\t")
 	if err != nil {
-		return fmt.Errorf("journal: %w", err)
+		return nil, fmt.Errorf("journal: %w", err)
 	}
+	return append(data, '\n'), nil
+}
+
+// saveJournal writes an encoded journal to path so that a crash leaves the old one
+// or the new one, and so that it is on the disk when saveJournal returns.
+func saveJournal(path string, data []byte) error {
 	temporary := path + ".new"
 	if err := os.Remove(temporary); err != nil && !errors.Is(err, os.ErrNotExist) {
 		return fmt.Errorf("journal: %w", err)
@@ -125,7 +130,7 @@ func (j *journal) save(path string) error {
 	if err != nil {
 		return fmt.Errorf("journal: %w", err)
 	}
-	_, err = io.Copy(f, bytes.NewReader(append(data, '\n')))
+	_, err = f.Write(data)
 	if err := errors.Join(err, f.Sync(), f.Close()); err != nil {
 		return fmt.Errorf("journal: %w", err)
 	}
@@ -150,7 +155,28 @@ func (l *Lab) record(edit func(*journal)) error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	edit(&l.journal)
-	return l.journal.save(l.journalPath())
+	return l.save()
+}
+
+// save writes the journal, unless its file is there and this process has written
+// the same to it. l.mu is held.
+func (l *Lab) save() error {
+	data, err := l.journal.encode()
+	if err != nil {
+		return err
+	}
+	path := l.journalPath()
+	if bytes.Equal(data, l.saved) {
+		if _, err := os.Lstat(path); err == nil {
+			return nil
+		}
+	}
+	l.saved = nil
+	if err := saveJournal(path, data); err != nil {
+		return err
+	}
+	l.saved = data
+	return nil
 }
 
 // recorded reads the journal.

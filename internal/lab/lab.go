@@ -73,6 +73,7 @@ type Lab struct {
 	// never while the lab waits for a process.
 	mu       sync.Mutex
 	journal  journal
+	saved    []byte            // what this process last wrote to the journal's file; nil if that failed
 	watching map[string]*watch // by instance
 	lost     map[string]bool   // by instance: commands that ended while nobody watched
 	closed   bool

@@ -99,7 +99,7 @@ func (l *Lab) processEnded(instance string, pid, code int) {
 	}
 	r.Exited, r.Code = time.Now().Round(0), code
 	l.journal.Processes[instance] = r
-	_ = l.journal.save(l.journalPath())
+	_ = l.save()
 	select {
 	case l.ended <- struct{}{}:
 	default: // nobody has asked since the last time
