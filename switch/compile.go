@@ -50,7 +50,7 @@ func compile(c Config, prev *plane, devices map[string][]port.Device) *plane {
 		}
 	}
 	p.compileGroups(prev)
-	p.rules = ruleNames(&c)
+	p.rules = groupRulesByID(&p.config)
 	everywhere := p.topologyDiffers(prev)
 	p.enis = make([]*eni, 1, len(c.Instances)+1)
 	if prev != nil {
@@ -184,19 +184,17 @@ func limits(c *Config, inst *Instance) conntrack.Limits {
 	return l
 }
 
-// ruleNames indexes the words and lines of all security-group rules for traces.
-func ruleNames(c *Config) map[string]ruleWords {
-	names := make(map[string]ruleWords)
+// groupRulesByID indexes all rules of security groups for traces.
+func groupRulesByID(c *Config) map[string]Rule {
+	byID := make(map[string]Rule)
 	for i := range c.SecurityGroups {
-		g := &c.SecurityGroups[i]
-		for _, r := range g.Ingress {
-			names[r.ID] = ruleWords{r.Service.String() + " <- " + r.Peer.String(), r.Origin}
-		}
-		for _, r := range g.Egress {
-			names[r.ID] = ruleWords{r.Service.String() + " -> " + r.Peer.String(), r.Origin}
+		for _, d := range directions {
+			for _, r := range c.SecurityGroups[i].list(nil, d) {
+				byID[r.Key.ID] = r
+			}
 		}
 	}
-	return names
+	return byID
 }
 
 // handles gives out interface handles: those that prev used to the same names,

@@ -48,10 +48,7 @@ func (p *plane) compileACLs(prev *plane) map[string]*compiledACL {
 
 // aclEntries returns the entries of one direction, marked with their numbers.
 func (p *plane) aclEntries(a *NetworkACL, d policy.Direction) []nacl.Entry {
-	entries := a.Ingress
-	if d == policy.Egress {
-		entries = a.Egress
-	}
+	entries := a.Entries(d)
 	out := make([]nacl.Entry, len(entries))
 	for i := range entries {
 		e := &entries[i]
@@ -101,10 +98,7 @@ func sameRule(a, b filter.Rule) bool {
 // groupRules resolves the peers of a group's rules to blocks and group handles,
 // and marks the rules with their numbers.
 func (p *plane) groupRules(g *SecurityGroup, d policy.Direction, ids map[string]filter.GroupID) []filter.Rule {
-	c, rules := &p.config, g.Ingress
-	if d == policy.Egress {
-		rules = g.Egress
-	}
+	c, rules := &p.config, g.Rules(d)
 	out := make([]filter.Rule, len(rules))
 	for i := range rules {
 		r := &rules[i]

@@ -223,7 +223,7 @@ func (j *judge) securityGroups(e *eni, d policy.Direction, remote netip.Addr, gr
 	j.way.rules[gate] = ruleNumber(decision.Rule.Mark)
 	if j.trace != nil {
 		rule := j.plane.rules[decision.Rule.ID]
-		step.Rule, step.Words, step.Origin, step.Untracked = decision.Rule.ID, rule.words, rule.origin, !decision.Tracked
+		step.Rule, step.Words, step.Origin, step.Untracked = decision.Rule.ID, rule.Words(), rule.Origin, !decision.Tracked
 	}
 	switch {
 	case decision.Tracked && strict:

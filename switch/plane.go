@@ -20,21 +20,15 @@ type plane struct {
 	byName    map[string]*eni
 	byAddress map[wire.Addr]*eni
 	subnets   map[string]*subnet
-	routers   map[wire.Addr]bool   // the router's address in every subnet
-	services  map[wire.Addr]bool   // addresses of platform services inside the VPC's blocks
-	rules     map[string]ruleWords // security-group rules by id, for traces
+	routers   map[wire.Addr]bool // the router's address in every subnet
+	services  map[wire.Addr]bool // addresses of platform services inside the VPC's blocks
+	rules     map[string]Rule    // security-group rules by id, for traces
 
 	numbers   *ruleNumbers              // of all rules
 	former    formerNames               // for what was seen before this plane was published
 	groups    map[string]*compiledGroup // security groups by name
 	lastGroup filter.GroupID            // the highest that was ever given out
 	acls      map[string]*compiledACL   // network ACLs by name
-}
-
-// ruleWords is how a trace names a rule.
-type ruleWords struct {
-	words  string // "tcp 8080 <- sg:web"
-	origin Origin
 }
 
 // eni returns the interface of the named instance, or nil. The nil plane has

@@ -19,7 +19,7 @@ type ruleNumbers struct {
 	keys  []RuleKey // in the order of the configuration
 	byKey map[RuleKey]ruleNumber
 	byNum []RuleKey  // the zero RuleKey where the number is free
-	given int        // how many stand for a rule
+	given int        // numbers that stand for a rule
 	last  ruleNumber // the one given out last
 }
 
@@ -85,31 +85,12 @@ func (n *ruleNumbers) key(number ruleNumber) RuleKey {
 // ACL, and what refuses a packet that no rule of a security group allows.
 const ImplicitDeny = "*"
 
-// RuleKeys lists the rules of a completed configuration in its order, the implicit
-// denies behind the rules of each list.
+// RuleKeys lists the keys of AllRules.
 func RuleKeys(c *Config) []RuleKey {
-	var keys []RuleKey
-	for i := range c.SecurityGroups {
-		g := &c.SecurityGroups[i]
-		for _, r := range g.Ingress {
-			keys = append(keys, RuleKey{"sg:" + g.Name, policy.Ingress, r.ID})
-		}
-		keys = append(keys, RuleKey{"sg:" + g.Name, policy.Ingress, ImplicitDeny})
-		for _, r := range g.Egress {
-			keys = append(keys, RuleKey{"sg:" + g.Name, policy.Egress, r.ID})
-		}
-		keys = append(keys, RuleKey{"sg:" + g.Name, policy.Egress, ImplicitDeny})
-	}
-	for i := range c.NetworkACLs {
-		a := &c.NetworkACLs[i]
-		for _, e := range a.Ingress {
-			keys = append(keys, aclKey(a.Name, policy.Ingress, &e))
-		}
-		keys = append(keys, aclKey(a.Name, policy.Ingress, nil))
-		for _, e := range a.Egress {
-			keys = append(keys, aclKey(a.Name, policy.Egress, &e))
-		}
-		keys = append(keys, aclKey(a.Name, policy.Egress, nil))
+	all := AllRules(c)
+	keys := make([]RuleKey, len(all))
+	for i := range all {
+		keys[i] = all[i].Key
 	}
 	return keys
 }

@@ -3,6 +3,7 @@ package vswitch
 import (
 	"fmt"
 	"slices"
+	"strconv"
 	"strings"
 
 	"vswitch/internal/policy"
@@ -100,28 +101,12 @@ func (j *judge) recordRoute(s *subnet, r *route, reason policy.Reason) {
 
 // aclStep returns the step of a network ACL's decision.
 func (p *plane) aclStep(s *subnet, d policy.Direction, e *nacl.Entry, r policy.Reason) Step {
-	step := Step{Check: CheckNetworkACL, Direction: d, Where: s.aclName, Verdict: verdict(r), Reason: r, Rule: "*"}
-	if e == nil {
-		step.Words = "no rule matches"
-		return step
+	key := RuleKey{"nacl:" + s.aclName, d, ImplicitDeny}
+	if e != nil {
+		key.ID = strconv.Itoa(e.Number)
 	}
-	arrow := " <- "
-	if d == policy.Egress {
-		arrow = " -> "
-	}
-	step.Rule = fmt.Sprint(e.Number)
-	step.Words = e.Service.String() + arrow + e.Prefix.String()
-	acl := p.config.NetworkACL(s.aclName)
-	entries := acl.Ingress
-	if d == policy.Egress {
-		entries = acl.Egress
-	}
-	for i := range entries {
-		if entries[i].Number == e.Number {
-			step.Origin = entries[i].Origin
-		}
-	}
-	return step
+	rule := p.config.aclRule(key)
+	return Step{Check: CheckNetworkACL, Direction: d, Where: s.aclName, Verdict: verdict(r), Reason: r, Rule: key.ID, Words: rule.Words(), Origin: rule.Origin}
 }
 
 // String returns the trace, a line a step.

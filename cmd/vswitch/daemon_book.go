@@ -56,9 +56,18 @@ func concerns(d *account.Drop, from, to string, names nameBook) bool {
 func dropDocument(d *account.Drop, cfg *vswitch.Config, names nameBook) api.Drop {
 	a := api.Drop{
 		From: d.From, To: d.To, Many: d.Many, Packets: d.Packets, First: d.First.UTC().Truncate(time.Millisecond), Last: d.Last.UTC().Truncate(time.Millisecond),
-		Reason: d.Reason.String(), Guest: d.Reason == policy.Broadcast || d.Reason == policy.Multicast || d.Reason == policy.MulticastMembership,
+		Reason: d.Reason.String(), By: d.Reason.Sentence(), Guest: d.Reason == policy.Broadcast || d.Reason == policy.Multicast || d.Reason == policy.MulticastMembership,
 	}
-	a.By, a.Rule, a.Where = denier(d, cfg)
+	gate := d.From
+	if d.Reason == policy.SGIngress {
+		gate = d.To
+	}
+	if denial := cfg.Denial(d.Reason, gate, d.Rule); denial != nil {
+		a.By, a.Where = denial.Decider(), denial.Where()
+	}
+	if d.Rule != (vswitch.RuleKey{}) {
+		a.Rule = fmt.Sprintf("%s %s %s", d.Rule.Object, d.Rule.Direction, d.Rule.ID)
+	}
 	if d.Tuple == (wire.FiveTuple{}) {
 		return a
 	}
@@ -77,46 +86,6 @@ func dropDocument(d *account.Drop, cfg *vswitch.Config, names nameBook) api.Drop
 		a.TCPFlags = tcpFlags(d.TCPFlags)
 	}
 	return a
-}
-
-// denier returns what dropped packets, in words, with the rule and its line.
-func denier(d *account.Drop, cfg *vswitch.Config) (by, rule, where string) {
-	switch d.Reason {
-	case policy.NACLEgress, policy.NACLIngress:
-		if d.Rule == (vswitch.RuleKey{}) {
-			return d.Reason.Sentence(), "", "" // its rule and the one after it were removed
-		}
-		name := strings.TrimPrefix(d.Rule.Object, "nacl:")
-		rule = fmt.Sprintf("%s %s %s", d.Rule.Object, d.Rule.Direction, d.Rule.ID)
-		by = fmt.Sprintf("nacl %s %s %s", name, d.Rule.Direction, d.Rule.ID)
-		if d.Rule.ID == vswitch.ImplicitDeny {
-			return by, rule, "(implicit deny)"
-		}
-		for _, r := range aclRules(cfg, name) {
-			if r.key == d.Rule {
-				return by, rule, r.origin.String()
-			}
-		}
-		return by, rule, "(rule removed)"
-	case policy.SGEgress:
-		return groupDenier(cfg, d.From, policy.Egress)
-	case policy.SGIngress:
-		return groupDenier(cfg, d.To, policy.Ingress)
-	}
-	return d.Reason.Sentence(), "", ""
-}
-
-// groupDenier says that no rule of an instance's security groups allowed packets.
-func groupDenier(cfg *vswitch.Config, instance string, d policy.Direction) (by, rule, where string) {
-	in := cfg.Instance(instance)
-	if in == nil {
-		return "sg " + d.String() + ": no rule", "", "(instance removed)"
-	}
-	var origins []string
-	for _, name := range in.SecurityGroups {
-		origins = append(origins, cfg.SecurityGroup(name).Origin.String())
-	}
-	return fmt.Sprintf("sg %s %s: no rule", strings.Join(in.SecurityGroups, ", "), d), "", strings.Join(origins, ", ")
 }
 
 // tcpFlagLetters are those of tcpdump, by bit.
@@ -147,53 +116,6 @@ func newNameBook(cfg *vswitch.Config) nameBook {
 	return book
 }
 
-// A listedRule is a rule as the configuration has it.
-type listedRule struct {
-	key    vswitch.RuleKey
-	action policy.Verdict
-	words  string
-	origin vswitch.Origin
-}
-
-// aclRules returns the rules of a network ACL, the implicit denies included.
-func aclRules(cfg *vswitch.Config, name string) (all []listedRule) {
-	acl := cfg.NetworkACL(name)
-	if acl == nil {
-		return nil
-	}
-	for _, d := range []policy.Direction{policy.Ingress, policy.Egress} {
-		entries, arrow := acl.Ingress, " <- "
-		if d == policy.Egress {
-			entries, arrow = acl.Egress, " -> "
-		}
-		for _, e := range entries {
-			key := vswitch.RuleKey{Object: "nacl:" + name, Direction: d, ID: fmt.Sprint(e.Number)}
-			all = append(all, listedRule{key, e.Action, e.Service.String() + arrow + e.CIDR.String(), e.Origin})
-		}
-		all = append(all, listedRule{vswitch.RuleKey{Object: "nacl:" + name, Direction: d, ID: vswitch.ImplicitDeny}, policy.Deny, "no rule matches", vswitch.Origin{}})
-	}
-	return all
-}
-
-// groupRules returns the rules of a security group, the implicit denies included.
-func groupRules(cfg *vswitch.Config, name string) (all []listedRule) {
-	group := cfg.SecurityGroup(name)
-	if group == nil {
-		return nil
-	}
-	for _, d := range []policy.Direction{policy.Ingress, policy.Egress} {
-		rules, arrow := group.Ingress, " <- "
-		if d == policy.Egress {
-			rules, arrow = group.Egress, " -> "
-		}
-		for _, r := range rules {
-			all = append(all, listedRule{vswitch.RuleKey{Object: "sg:" + name, Direction: d, ID: r.ID}, policy.Allow, r.Service.String() + arrow + r.Peer.String(), r.Origin})
-		}
-		all = append(all, listedRule{vswitch.RuleKey{Object: "sg:" + name, Direction: d, ID: vswitch.ImplicitDeny}, policy.Deny, "no rule matches", vswitch.Origin{}})
-	}
-	return all
-}
-
 // ruleObject returns the name of an object that has rules, sg:NAME or nacl:NAME, by
 // that or by its id, sg-... or acl-....
 func ruleObject(cfg *vswitch.Config, object string) (string, error) {
@@ -218,54 +140,44 @@ func ruleObject(cfg *vswitch.Config, object string) (string, error) {
 
 // listRules returns the rules of one object, "" for all, as a configuration has
 // them: counters are for the caller to add.
-func listRules(cfg *vswitch.Config, object string) ([]listedRule, error) {
-	if object != "" {
-		name, err := ruleObject(cfg, object)
-		if err != nil {
-			return nil, err
-		}
-		object = name
+func listRules(cfg *vswitch.Config, object string) ([]vswitch.Rule, error) {
+	all := vswitch.AllRules(cfg)
+	if object == "" {
+		return all, nil
 	}
-	var all []listedRule
-	for i := range cfg.SecurityGroups {
-		if name := cfg.SecurityGroups[i].Name; object == "" || object == "sg:"+name {
-			all = append(all, groupRules(cfg, name)...)
-		}
+	name, err := ruleObject(cfg, object)
+	if err != nil {
+		return nil, err
 	}
-	for i := range cfg.NetworkACLs {
-		if name := cfg.NetworkACLs[i].Name; object == "" || object == "nacl:"+name {
-			all = append(all, aclRules(cfg, name)...)
-		}
-	}
-	return all, nil
+	return slices.DeleteFunc(all, func(r vswitch.Rule) bool { return r.Key.Object != name }), nil
 }
 
 // ruleDocuments returns the documents of listed rules. hits tells what a rule has
 // decided; nil for a file that nobody runs.
-func ruleDocuments(cfg *vswitch.Config, all []listedRule, hits func(vswitch.RuleKey) account.Hits) []api.Rule {
+func ruleDocuments(cfg *vswitch.Config, all []vswitch.Rule, hits func(vswitch.RuleKey) account.Hits) []api.Rule {
 	shadows := make(map[vswitch.RuleKey][]vswitch.RuleKey)
 	for _, s := range lint.Shadowed(cfg) {
 		shadows[s.Rule] = s.By
 	}
 	out := make([]api.Rule, 0, len(all))
 	for _, r := range all {
-		a := api.Rule{Object: r.key.Object, ID: r.key.ID, Direction: r.key.Direction.String(), Action: r.action.String(), Words: r.words}
-		if r.origin.Line != 0 {
-			a.Origin = &api.Origin{File: r.origin.File, Line: r.origin.Line, Column: r.origin.Column}
+		a := api.Rule{Object: r.Key.Object, ID: r.Key.ID, Direction: r.Key.Direction.String(), Action: r.Action.String(), Words: r.Words()}
+		if o := r.Origin; o.Line != 0 {
+			a.Origin = &api.Origin{File: o.File, Line: o.Line, Column: o.Column}
 		}
 		var notes []string
 		if hits != nil {
-			h := hits(r.key)
+			h := hits(r.Key)
 			a.Packets, a.Flows = h.Packets, h.Flows
 			if !h.Last.IsZero() {
 				last := h.Last.UTC().Truncate(time.Millisecond)
 				a.Last = &last
 			}
-			if h.Packets == 0 && r.key.ID != vswitch.ImplicitDeny {
+			if h.Packets == 0 && r.Key.ID != vswitch.ImplicitDeny {
 				notes = append(notes, "unused")
 			}
 		}
-		for _, by := range shadows[r.key] {
+		for _, by := range shadows[r.Key] {
 			a.Shadowed = append(a.Shadowed, by.ID)
 		}
 		if len(a.Shadowed) > 0 {
@@ -302,7 +214,7 @@ func (d *daemon) ResetRules(r api.RulesReset) (api.RulesResetReply, error) {
 		return api.RulesResetReply{}, &api.Error{Kind: api.KindNotFound, Message: err.Error()}
 	}
 	n := d.book.Reset(func(k vswitch.RuleKey) bool {
-		return slices.ContainsFunc(all, func(r listedRule) bool { return r.key == k })
+		return slices.ContainsFunc(all, func(r vswitch.Rule) bool { return r.Key == k })
 	})
 	return api.RulesResetReply{Rules: n}, nil
 }

@@ -73,10 +73,14 @@ func busyRules(cfg *vswitch.Config, before, now map[vswitch.RuleKey]account.Hits
 			done[key] = h
 		}
 	}
-	listed := rulesOf(cfg, keys)
-	keys = slices.DeleteFunc(keys, func(k vswitch.RuleKey) bool { return listed[k].words == "" }) // removed by a reload meanwhile
+	listed := make(map[vswitch.RuleKey]*vswitch.Rule)
+	all := vswitch.AllRules(cfg)
+	for i := range all {
+		listed[all[i].Key] = &all[i]
+	}
+	keys = slices.DeleteFunc(keys, func(k vswitch.RuleKey) bool { return listed[k] == nil }) // removed by a reload meanwhile
 	denial := func(k vswitch.RuleKey) int {
-		if listed[k].action == policy.Deny {
+		if listed[k].Action == policy.Deny {
 			return 0
 		}
 		return 1
@@ -89,29 +93,9 @@ func busyRules(cfg *vswitch.Config, before, now map[vswitch.RuleKey]account.Hits
 	for _, k := range keys[:min(n, len(keys))] {
 		r := listed[k]
 		out = append(out, api.BusyRule{
-			Object: k.Object, ID: k.ID, Direction: k.Direction.String(), Action: r.action.String(), Words: r.words,
+			Object: k.Object, ID: k.ID, Direction: k.Direction.String(), Action: r.Action.String(), Words: r.Words(),
 			Packets: done[k].Packets, Flows: done[k].Flows,
 		})
 	}
 	return out
-}
-
-// rulesOf returns the rules of the objects that keys name, as a configuration has
-// them.
-func rulesOf(cfg *vswitch.Config, keys []vswitch.RuleKey) map[vswitch.RuleKey]listedRule {
-	all, read := make(map[vswitch.RuleKey]listedRule), make(map[string]bool)
-	for _, k := range keys {
-		if read[k.Object] {
-			continue
-		}
-		read[k.Object] = true
-		rules, err := listRules(cfg, k.Object)
-		if err != nil {
-			continue // removed by a reload meanwhile
-		}
-		for _, r := range rules {
-			all[r.key] = r
-		}
-	}
-	return all
 }

@@ -161,7 +161,7 @@ func TestRulesArePrinted(t *testing.T) {
 	if _, err := listRules(cfg, "sg:wbe"); err == nil || !strings.Contains(err.Error(), `did you mean "sg:web"`) {
 		t.Errorf("error %v", err)
 	}
-	if same, err := listRules(cfg, cfg.IDs()["nacl.private"]); err != nil || same[0].key.Object != "nacl:private" {
+	if same, err := listRules(cfg, cfg.IDs()["nacl.private"]); err != nil || same[0].Key.Object != "nacl:private" {
 		t.Errorf("by id: %v, %v", same, err)
 	}
 }

@@ -160,10 +160,7 @@ func withGroupRule(c *vswitch.Config, name string, d policy.Direction, rule vswi
 func (r *remedy) aclEntry() (Fix, error) {
 	d := r.step.Direction
 	acl := r.x.config.NetworkACL(r.step.Where)
-	list := acl.Ingress
-	if d == policy.Egress {
-		list = acl.Egress
-	}
+	list := acl.Entries(d)
 	a := remote(&r.leg.packet, d)
 	entry := vswitch.NetworkACLEntry{Action: policy.Allow, Service: r.leg.service(), CIDR: netip.PrefixFrom(a, a.BitLen())}
 	if r.leg.Reply && entry.Service.Protocol.HasPorts() {

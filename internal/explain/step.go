@@ -74,14 +74,14 @@ func (x *Explainer) unmatched(l *Leg) {
 		switch {
 		case s.Verdict == policy.Allow:
 		case s.Check == vswitch.CheckNetworkACL && s.Rule == "*":
-			s.Words = "no rule for " + words(l.service(), s.Direction, x.block(peer).String())
+			s.Words = "no rule for " + l.service().Words(s.Direction, x.block(peer).String())
 		case s.Reason != policy.SGEgress && s.Reason != policy.SGIngress:
 		case s.Code == referencesLost:
-			s.Words = "no rule for " + words(l.service(), s.Direction, peer.String()) + "; a group does not match what others forward"
+			s.Words = "no rule for " + l.service().Words(s.Direction, peer.String()) + "; a group does not match what others forward"
 		case x.stage.Owner(peer) != "":
-			s.Words = "no rule for " + words(l.service(), s.Direction, x.stage.Owner(peer))
+			s.Words = "no rule for " + l.service().Words(s.Direction, x.stage.Owner(peer))
 		default:
-			s.Words = "no rule for " + words(l.service(), s.Direction, peer.String())
+			s.Words = "no rule for " + l.service().Words(s.Direction, peer.String())
 		}
 	}
 }
@@ -171,15 +171,6 @@ func (l *Leg) service() policy.Service {
 	return s
 }
 
-// words returns a rule in words: "tcp 8080 -> 10.0.2.0/24".
-func words(s policy.Service, d policy.Direction, peer string) string {
-	arrow := " <- "
-	if d == policy.Egress {
-		arrow = " -> "
-	}
-	return s.String() + arrow + peer
-}
-
 // code returns the explanation code of a step that denied.
 func (x *Explainer) code(s *Step, p *wire.Packet) string {
 	switch s.Reason {
@@ -211,10 +202,7 @@ func (x *Explainer) groupCode(s *Step, p *wire.Packet) string {
 	far := x.config.Instance(x.stage.Owner(remote(p, s.Direction)))
 	for _, name := range x.config.Instance(s.Where).SecurityGroups {
 		g := x.config.SecurityGroup(name)
-		rules := g.Ingress
-		if s.Direction == policy.Egress {
-			rules = g.Egress
-		}
+		rules := g.Rules(s.Direction)
 		for i := range rules {
 			r := &rules[i]
 			named := far != nil && r.Peer.Kind == vswitch.PeerSecurityGroup && slices.Contains(far.SecurityGroups, r.Peer.Name)

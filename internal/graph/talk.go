@@ -188,10 +188,7 @@ func (t *talk) allowed(in *party, d policy.Direction, remote *party, a netip.Add
 	var set cover.Set
 	for _, name := range in.SecurityGroups {
 		g := t.cfg.SecurityGroup(name)
-		rules := g.Ingress
-		if d == policy.Egress {
-			rules = g.Egress
-		}
+		rules := g.Rules(d)
 		for i := range rules {
 			if t.matches(&rules[i], remote.Instance, a, direct) {
 				set = set.Union(cover.Of(rules[i].Service))
@@ -256,10 +253,7 @@ func (t *talk) acl(subnet string, d policy.Direction, a netip.Addr) *passage {
 func (t *talk) list(key aclList) []vswitch.NetworkACLEntry {
 	list, known := t.entries[key]
 	if !known {
-		acl := t.cfg.NetworkACL(key.name)
-		if list = slices.Clone(acl.Ingress); key.direction == policy.Egress {
-			list = slices.Clone(acl.Egress)
-		}
+		list = slices.Clone(t.cfg.NetworkACL(key.name).Entries(key.direction))
 		slices.SortStableFunc(list, func(a, b vswitch.NetworkACLEntry) int { return cmp.Compare(a.Number, b.Number) })
 		t.entries[key] = list
 	}

@@ -103,7 +103,7 @@ func (l *linter) ownSubnetEntries(a *vswitch.NetworkACL, d policy.Direction, ser
 		return
 	}
 	s := served[0]
-	list := aclEntries(a, d)
+	list := a.Entries(d)
 	for i := range list {
 		e := &list[i]
 		if !inside(e.CIDR, s.CIDR) && !inside(e.CIDR, s.CIDR6) {

@@ -16,7 +16,7 @@ func (l *linter) securityGroups() {
 	for i := range l.c.SecurityGroups {
 		g := &l.c.SecurityGroups[i]
 		for _, d := range directions {
-			rules := newGroupRules(l.c, groupRules(g, d))
+			rules := newGroupRules(l.c, g.Rules(d))
 			l.redundantRules(g, d, rules)
 			for j := range rules.written {
 				r := &rules.written[j]

@@ -23,8 +23,8 @@ func (l *linter) oneSided(members map[string][]*vswitch.Instance) {
 	for i := range l.c.SecurityGroups {
 		g := &l.c.SecurityGroups[i]
 		for _, d := range directions {
-			for j := range groupRules(g, d) {
-				r := &groupRules(g, d)[j]
+			for j := range g.Rules(d) {
+				r := &g.Rules(d)[j]
 				peers := l.peersOf(r.Peer, members)
 				if len(peers) == 0 || len(members[g.Name]) == 0 || m.any(members[g.Name], peers, d, r) {
 					continue
@@ -89,7 +89,7 @@ func (m *meetings) any(mine, peers []*vswitch.Instance, d policy.Direction, r *v
 	}
 	wanted := cover.Of(r.Service)
 	for name, holders := range byGroup {
-		list := groupRules(m.c.SecurityGroup(name), d.Opposite())
+		list := m.c.SecurityGroup(name).Rules(d.Opposite())
 		for i := range list {
 			if !cover.Of(list[i].Service).Overlaps(wanted) {
 				continue

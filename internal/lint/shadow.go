@@ -29,7 +29,7 @@ func Shadowed(cfg *vswitch.Config) []Shadow {
 	for i := range cfg.SecurityGroups {
 		g := &cfg.SecurityGroups[i]
 		for _, d := range directions {
-			rules := newGroupRules(cfg, groupRules(g, d))
+			rules := newGroupRules(cfg, g.Rules(d))
 			key := func(i int) vswitch.RuleKey {
 				return vswitch.RuleKey{Object: "sg:" + g.Name, Direction: d, ID: rules.written[i].ID}
 			}
@@ -43,7 +43,7 @@ func Shadowed(cfg *vswitch.Config) []Shadow {
 	for i := range cfg.NetworkACLs {
 		a := &cfg.NetworkACLs[i]
 		for _, d := range directions {
-			entries := newACLEntries(aclEntries(a, d))
+			entries := newACLEntries(a.Entries(d))
 			key := func(i int) vswitch.RuleKey {
 				return vswitch.RuleKey{Object: "nacl:" + a.Name, Direction: d, ID: strconv.Itoa(entries.written[i].Number)}
 			}
@@ -73,22 +73,6 @@ func indices(n int) []int {
 		out[i] = i
 	}
 	return out
-}
-
-// groupRules returns the rules of a group for one direction.
-func groupRules(g *vswitch.SecurityGroup, d policy.Direction) []vswitch.SecurityGroupRule {
-	if d == policy.Egress {
-		return g.Egress
-	}
-	return g.Ingress
-}
-
-// aclEntries returns the entries of a network ACL for one direction.
-func aclEntries(a *vswitch.NetworkACL, d policy.Direction) []vswitch.NetworkACLEntry {
-	if d == policy.Egress {
-		return a.Egress
-	}
-	return a.Ingress
 }
 
 // entries are the entries of one direction of a network ACL, in the order in

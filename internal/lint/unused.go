@@ -62,7 +62,7 @@ func (l *linter) used() (groups, lists map[string]bool) {
 	for i := range l.c.SecurityGroups {
 		g := &l.c.SecurityGroups[i]
 		for _, d := range []policy.Direction{policy.Ingress, policy.Egress} {
-			for _, r := range groupRules(g, d) {
+			for _, r := range g.Rules(d) {
 				switch {
 				case r.Peer.Kind == vswitch.PeerPrefixList:
 					lists[r.Peer.Name] = true

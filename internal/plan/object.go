@@ -27,15 +27,14 @@ func subnet(s *vswitch.Subnet) object {
 
 func group(g *vswitch.SecurityGroup) object {
 	return object{name: g.Name, origin: g.Origin, fields: []property{{"description", g.Description}}, lists: []list{
-		groupRules("ingress", " <- ", g.Ingress), groupRules("egress", " -> ", g.Egress),
+		groupRules(g, policy.Ingress), groupRules(g, policy.Egress),
 	}}
 }
 
-func groupRules(direction, arrow string, all []vswitch.SecurityGroupRule) list {
-	l := list{direction: direction, ordered: true}
-	for i := range all {
-		r := &all[i]
-		words := r.Service.String() + arrow + r.Peer.String()
+func groupRules(g *vswitch.SecurityGroup, d policy.Direction) list {
+	l := list{direction: d.String(), ordered: true}
+	for _, r := range g.Rules(d) {
+		words := r.Service.Words(d, r.Peer.String())
 		if r.Description != "" {
 			words += fmt.Sprintf(" (%s)", r.Description)
 		}
@@ -45,14 +44,13 @@ func groupRules(direction, arrow string, all []vswitch.SecurityGroupRule) list {
 }
 
 func acl(a *vswitch.NetworkACL) object {
-	return object{name: a.Name, origin: a.Origin, lists: []list{entries("ingress", " <- ", a.Ingress), entries("egress", " -> ", a.Egress)}}
+	return object{name: a.Name, origin: a.Origin, lists: []list{entries(a, policy.Ingress), entries(a, policy.Egress)}}
 }
 
-func entries(direction, arrow string, all []vswitch.NetworkACLEntry) list {
-	l := list{direction: direction}
-	for i := range all {
-		e := &all[i]
-		l.rules = append(l.rules, rule{strconv.Itoa(e.Number), e.Action.String() + " " + e.Service.String() + arrow + e.CIDR.String(), e.Origin})
+func entries(a *vswitch.NetworkACL, d policy.Direction) list {
+	l := list{direction: d.String()}
+	for _, e := range a.Entries(d) {
+		l.rules = append(l.rules, rule{strconv.Itoa(e.Number), e.Action.String() + " " + e.Service.Words(d, e.CIDR.String()), e.Origin})
 	}
 	return l
 }

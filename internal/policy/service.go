@@ -98,6 +98,15 @@ func (s Service) Contains(proto uint8, port uint16, typ, code uint8) bool {
 	return true
 }
 
+// Words returns a rule about the service in words, with its remote end as the
+// direction has it: "tcp 8080 -> 10.0.2.0/24", "icmp <- sg:web".
+func (s Service) Words(d Direction, peer string) string {
+	if d == Egress {
+		return s.String() + " -> " + peer
+	}
+	return s.String() + " <- " + peer
+}
+
 // String returns the service in the words of a rule: "tcp 443",
 // "tcp 1024-65535", "icmp echo-request", "icmp 3/4", "all", "47".
 func (s Service) String() string {
