@@ -11,6 +11,7 @@ import (
 
 	"vswitch/internal/api"
 	"vswitch/internal/explain"
+	vswitch "vswitch/switch"
 )
 
 const explainLong = `Say what would become of a flow that begins now, gate by gate, for the request and
@@ -70,30 +71,27 @@ func (c *cli) explain(r api.ExplainRequest, exitCode bool) error {
 // explanation asks the running VPC or, if there is none, the file. judged says
 // which.
 func (c *cli) explanation(r api.ExplainRequest) (e api.Explanation, judged string, err error) {
-	s, client, err := c.client(toChange) // the file of this directory has the say, not whatever else runs
-	if err == nil {
-		e, err = client.Explain(context.Background(), r)
+	ask := func(client *api.Client) (api.Explanation, error) {
+		e, err := client.Explain(context.Background(), r)
+		if err == nil {
+			judged = fmt.Sprintf("generation %d", e.Generation)
+			c.sayDifference(client)
+		}
+		return e, err
 	}
-	if err == nil {
-		c.sayDifference(client)
-		return e, fmt.Sprintf("generation %d", e.Generation), nil
-	}
-	if !errors.Is(err, api.ErrNotRunning) || c.vpc != "" && c.file == "" {
-		return e, "", notRunning(s, err)
-	}
-	cfg, _, err := c.load()
-	if err != nil {
-		return e, "", err
-	}
-	x, err := explain.New(cfg)
-	if err != nil {
-		return e, "", err
-	}
-	defer x.Close()
-	if e, err = x.Document(r); err != nil {
-		return e, "", &usageError{err}
-	}
-	return e, c.givenFile() + ", not running", nil
+	e, err = runningOrFile(c, ask, func(cfg vswitch.Config) (api.Explanation, error) {
+		judged = c.givenFile() + ", not running"
+		x, err := explain.New(cfg)
+		if err != nil {
+			return api.Explanation{}, err
+		}
+		e, err := x.Document(r)
+		if err != nil {
+			err = &usageError{err}
+		}
+		return e, errors.Join(err, x.Close())
+	})
+	return e, judged, err
 }
 
 // sayDifference says that the file differs from what runs, and so from what is

@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"errors"
 	"io"
 
 	"github.com/spf13/cobra"
@@ -65,23 +64,12 @@ func (c *cli) graph() error {
 
 // drawn returns the graph of the running VPC or, if it does not run, of the file.
 func (c *cli) drawn() (*graph.Graph, error) {
-	s, client, err := c.client(toChange) // the file of this directory has the say, not whatever else runs
-	if err == nil {
-		var g *graph.Graph
-		if g, err = client.Graph(context.Background()); err == nil {
-			return g, nil
+	ask := func(client *api.Client) (*graph.Graph, error) { return client.Graph(context.Background()) }
+	return runningOrFile(c, ask, func(cfg vswitch.Config) (*graph.Graph, error) {
+		full, err := vswitch.Complete(cfg, nil)
+		if err != nil {
+			return nil, err
 		}
-	}
-	if !errors.Is(err, api.ErrNotRunning) || c.vpc != "" && c.file == "" {
-		return nil, notRunning(s, err)
-	}
-	cfg, _, err := c.load()
-	if err != nil {
-		return nil, err
-	}
-	full, err := vswitch.Complete(cfg, nil)
-	if err != nil {
-		return nil, err
-	}
-	return graph.New(&full), nil
+		return graph.New(&full), nil
+	})
 }

@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"io"
 	"strings"
@@ -74,29 +73,23 @@ func (c *cli) plan(flows int) error {
 
 // planned asks the running VPC. If it does not run, all of the file is new.
 func (c *cli) planned(flows int) (*plan.Plan, error) {
-	request := api.PlanRequest{Flows: flows}
-	s, err := c.target(toChange)
-	if err == nil && c.vpc == "" && c.file != "" {
-		_, request.File, err = c.load()
-	}
-	if err == nil {
-		var p *plan.Plan
-		if p, err = api.NewClient(s.socket()).Plan(context.Background(), request); err == nil {
-			return p, nil
+	ask := func(client *api.Client) (*plan.Plan, error) {
+		request := api.PlanRequest{Flows: flows}
+		if c.vpc == "" && c.file != "" {
+			var err error
+			if _, request.File, err = c.load(); err != nil {
+				return nil, err
+			}
 		}
+		return client.Plan(context.Background(), request)
 	}
-	if !errors.Is(err, api.ErrNotRunning) || c.vpc != "" && c.file == "" {
-		return nil, notRunning(s, err)
-	}
-	cfg, _, err := c.load()
-	if err != nil {
-		return nil, err
-	}
-	full, err := vswitch.Complete(cfg, nil)
-	if err != nil {
-		return nil, err
-	}
-	return plan.New(&vswitch.Config{}, &full), nil
+	return runningOrFile(c, ask, func(cfg vswitch.Config) (*plan.Plan, error) {
+		full, err := vswitch.Complete(cfg, nil)
+		if err != nil {
+			return nil, err
+		}
+		return plan.New(&vswitch.Config{}, &full), nil
+	})
 }
 
 // signs are what precedes a thing that comes, changes or goes.

@@ -13,6 +13,7 @@ import (
 	"vswitch/internal/api"
 	"vswitch/internal/explain"
 	"vswitch/internal/reach"
+	vswitch "vswitch/switch"
 )
 
 // Formats of reach, the default first.
@@ -76,30 +77,24 @@ func (c *cli) reach(args []string, matrix bool) error {
 
 // reached asks the running VPC or, if there is none, the file.
 func (c *cli) reached(r api.ReachRequest) (api.Reach, error) {
-	s, client, err := c.client(toChange) // the file of this directory has the say, not whatever else runs
-	if err == nil {
-		var reply api.Reach
-		if reply, err = client.Reach(context.Background(), r); err == nil {
+	ask := func(client *api.Client) (api.Reach, error) {
+		reply, err := client.Reach(context.Background(), r)
+		if err == nil {
 			c.sayDifference(client)
-			return reply, nil
 		}
+		return reply, err
 	}
-	if !errors.Is(err, api.ErrNotRunning) || c.vpc != "" && c.file == "" {
-		return api.Reach{}, notRunning(s, err)
-	}
-	cfg, _, err := c.load()
-	if err != nil {
-		return api.Reach{}, err
-	}
-	x, err := explain.New(cfg)
-	if err != nil {
-		return api.Reach{}, err
-	}
-	reply, err := reach.Document(x, r)
-	if err != nil {
-		err = &usageError{err}
-	}
-	return reply, errors.Join(err, x.Close())
+	return runningOrFile(c, ask, func(cfg vswitch.Config) (api.Reach, error) {
+		x, err := explain.New(cfg)
+		if err != nil {
+			return api.Reach{}, err
+		}
+		reply, err := reach.Document(x, r)
+		if err != nil {
+			err = &usageError{err}
+		}
+		return reply, errors.Join(err, x.Close())
+	})
 }
 
 // writeReach prints rows, the first of which is their head. A list needs none: it

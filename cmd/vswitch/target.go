@@ -138,6 +138,27 @@ func (c *cli) client(p purpose) (stateDir, *api.Client, error) {
 	return s, api.NewClient(s.socket()), nil
 }
 
+// runningOrFile asks the VPC of this invocation or, if it does not run, answers from
+// the file alone. The file of this directory has the say, not whatever else runs.
+func runningOrFile[T any](c *cli, ask func(*api.Client) (T, error), alone func(vswitch.Config) (T, error)) (T, error) {
+	var none T
+	s, client, err := c.client(toChange)
+	if err == nil {
+		var answer T
+		if answer, err = ask(client); err == nil {
+			return answer, nil
+		}
+	}
+	if !errors.Is(err, api.ErrNotRunning) || c.vpc != "" && c.file == "" {
+		return none, notRunning(s, err)
+	}
+	cfg, _, err := c.load()
+	if err != nil {
+		return none, err
+	}
+	return alone(cfg)
+}
+
 // notRunning adds the VPC's name, and what to do, to api.ErrNotRunning.
 func notRunning(s stateDir, err error) error {
 	if !errors.Is(err, api.ErrNotRunning) {
