@@ -60,25 +60,25 @@ func (w *worker) burst(in *eni) (frames int) {
 		open = open && frames < burstFrames && bytes < burstBytes && w.segments < burstSegments
 		if open && len(b) <= aheadBytes {
 			n, status := device.Read(w.buffer)
-			switch {
-			case status != port.OK:
-				if open = false; status == port.Gone {
-					w.retire(in)
-				}
-			case far:
-				w.readAhead(in, n)
-			default:
-				b = w.buffer[:n]
-			}
-			if status == port.OK {
+			if open = status == port.OK; open {
 				frames++
 				bytes += n
 			}
+			switch {
+			case status == port.Gone:
+				w.retire(in)
+			case open && far:
+				w.readAhead(in, n)
+			case open:
+				b = w.buffer[:n]
+			}
 		}
-		if b == nil && !open {
-			return frames
-		}
+		// None is in hand if this was the first to be read ahead, or if there was
+		// nothing left to read.
 		if b == nil {
+			if !open {
+				return frames
+			}
 			continue
 		}
 		if w.watching != nil {
