@@ -53,6 +53,10 @@ func TestCommandRunsInItsInstance(t *testing.T) {
 	if !two.Running {
 		t.Fatalf("two: %+v", two)
 	}
+	eventually(t, "the command has taken the place of what started it", func() bool {
+		line, err := os.ReadFile(fmt.Sprintf("/proc/%d/cmdline", two.PID))
+		return err == nil && string(line) == "sleep\x001000\x00"
+	})
 	for link, want := range map[string]string{"ns/net": fmt.Sprintf("net:[%d]", inode(t, name+"-two")), "fd/0": "/dev/null"} {
 		if got, err := os.Readlink(fmt.Sprintf("/proc/%d/%s", two.PID, link)); err != nil || got != want {
 			t.Errorf("%s of the command is %s, %v; want %s", link, got, err, want)
