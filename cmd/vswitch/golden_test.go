@@ -2,8 +2,6 @@ package main
 
 import (
 	"bytes"
-	"flag"
-	"os"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -12,9 +10,8 @@ import (
 	"github.com/spf13/cobra"
 
 	"vswitch/internal/api"
+	"vswitch/internal/goldenfile"
 )
-
-var update = flag.Bool("update", false, "rewrite the golden files")
 
 // testdata is absolute: tests change their directory.
 var testdata = func() string {
@@ -28,23 +25,7 @@ var testdata = func() string {
 // golden compares what was printed with testdata/NAME.golden.
 func golden(t *testing.T, name, got string) {
 	t.Helper()
-	path := filepath.Join(testdata, name+".golden")
-	if *update {
-		if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
-			t.Fatal(err)
-		}
-		if err := os.WriteFile(path, []byte(got), 0o644); err != nil {
-			t.Fatal(err)
-		}
-		return
-	}
-	want, err := os.ReadFile(path)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if got != string(want) {
-		t.Errorf("%s (go test -update rewrites it): got\n%s\nwant\n%s", path, got, want)
-	}
+	goldenfile.Compare(t, filepath.Join(testdata, name+".golden"), got)
 }
 
 // An outcome is that of one invocation of the command.

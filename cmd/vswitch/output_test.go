@@ -14,6 +14,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"vswitch/internal/api"
+	"vswitch/internal/goldenfile"
 	"vswitch/internal/graph"
 	"vswitch/internal/plan"
 )
@@ -77,7 +78,7 @@ func TestOutputIsDocumented(t *testing.T) {
 		t.Errorf("of %d documents, %d are of commands that there are", len(printed), seen)
 	}
 	switch {
-	case *update:
+	case *goldenfile.Update:
 		if err := os.WriteFile(outputDocument, []byte(b.String()), 0o644); err != nil {
 			t.Fatal(err)
 		}

@@ -9,6 +9,7 @@ import (
 	"testing"
 
 	"vswitch/internal/api"
+	"vswitch/internal/goldenfile"
 )
 
 // With the line "delete me" deleted, test prints what the readme of the example
@@ -113,7 +114,7 @@ func TestOutputDocumentShowsTheRealEncoding(t *testing.T) {
 	if !found || !fenced || !closed {
 		t.Fatalf("%s shows no report", path)
 	}
-	if *update {
+	if *goldenfile.Update {
 		if err := os.WriteFile(path, []byte(before+"## vswitch test\n"+intro+"```json\n"+want.String()+"```\n"+after), 0o644); err != nil {
 			t.Fatal(err)
 		}

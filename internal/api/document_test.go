@@ -2,16 +2,15 @@ package api
 
 import (
 	"bytes"
-	"flag"
 	"fmt"
 	"os"
 	"reflect"
 	"strings"
 	"testing"
 	"time"
-)
 
-var update = flag.Bool("update", false, "rewrite the samples in docs/api.md")
+	"vswitch/internal/goldenfile"
+)
 
 const document = "../../docs/api.md"
 
@@ -115,7 +114,7 @@ func TestDocumentShowsTheRealEncoding(t *testing.T) {
 			t.Errorf("%s has no sample under the heading %q", document, s.heading)
 			continue
 		}
-		if *update {
+		if *goldenfile.Update {
 			text = []byte(fmt.Sprintf("%s\n### %s\n%s```json\n%s```\n%s", before, s.heading, intro, want.Bytes(), after))
 			continue
 		}
@@ -123,7 +122,7 @@ func TestDocumentShowsTheRealEncoding(t *testing.T) {
 			t.Errorf("%s: the sample of %s is (go test -update rewrites it)\n%s\nand should be\n%s", document, s.heading, got, want.String())
 		}
 	}
-	if *update {
+	if *goldenfile.Update {
 		if err := os.WriteFile(document, text, 0o644); err != nil {
 			t.Fatal(err)
 		}

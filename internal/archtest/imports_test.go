@@ -14,7 +14,7 @@ import (
 // Test doubles are not listed: the package of doubles for x is x/xtest (port
 // and port/porttest) and stands half a layer above x.
 var layers = [][]string{
-	{"internal/policy", "internal/event"},
+	{"internal/policy", "internal/event", "internal/goldenfile"},
 	{"internal/wire", "internal/classify", "internal/mapped"},
 	{"conntrack", "filter", "nacl", "port", "internal/cover"},
 	{"switch"},

@@ -5,7 +5,6 @@ import (
 	"context"
 	"encoding/binary"
 	"errors"
-	"flag"
 	"fmt"
 	"io"
 	"net/netip"
@@ -15,6 +14,7 @@ import (
 	"testing"
 	"time"
 
+	"vswitch/internal/goldenfile"
 	vswitch "vswitch/switch"
 
 	"vswitch/internal/policy"
@@ -171,26 +171,6 @@ func options(t *testing.T, b []byte) (words string) {
 	}
 }
 
-var update = flag.Bool("update", false, "rewrite the golden files")
-
-func golden(t *testing.T, name, got string) {
-	t.Helper()
-	path := filepath.Join("testdata", name)
-	if *update {
-		if err := os.WriteFile(path, []byte(got), 0o644); err != nil {
-			t.Fatal(err)
-		}
-		return
-	}
-	want, err := os.ReadFile(path)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if got != string(want) {
-		t.Errorf("%s (go test -update rewrites it): got\n%s\nwant\n%s", path, got, want)
-	}
-}
-
 const (
 	allowed = "10.0.1.10:40000 > 10.0.2.20:22 tcp S seq=1 csum=partial"
 	telnet  = "10.0.1.10:40000 > 10.0.2.20:23 tcp S seq=1"
@@ -204,8 +184,8 @@ const (
 // answers, and that are dropped, each with its comment; and one of drops alone.
 func TestFile(t *testing.T) {
 	all := port.Offloads{Checksum: true, TSO4: true, TSO6: true, USO: true}
-	golden(t, "file.golden", dump(t, newSite(t, all).capture(vswitch.WatchOptions{}, Options{}, asks, allowed, telnet, web, nowhere, broken)))
-	golden(t, "dropped.golden", dump(t, newSite(t, all).capture(vswitch.WatchOptions{Instances: []string{"web1"}, Dropped: true, Snap: 40},
+	goldenfile.Compare(t, "testdata/file.golden", dump(t, newSite(t, all).capture(vswitch.WatchOptions{}, Options{}, asks, allowed, telnet, web, nowhere, broken)))
+	goldenfile.Compare(t, "testdata/dropped.golden", dump(t, newSite(t, all).capture(vswitch.WatchOptions{Instances: []string{"web1"}, Dropped: true, Snap: 40},
 		Options{Snap: 40, Filter: "tcp"}, allowed, telnet)))
 }
 
@@ -214,9 +194,9 @@ func TestFile(t *testing.T) {
 func TestSuperframes(t *testing.T) {
 	const super = "10.0.1.10:40000 > 10.0.2.20:22 tcp A seq=2 ack=1 win=500 len=3000 gso=1448"
 	all := port.Offloads{Checksum: true, TSO4: true, TSO6: true, USO: true}
-	golden(t, "superframe.golden", dump(t, newSite(t, all).capture(vswitch.WatchOptions{}, Options{}, allowed, super)))
-	golden(t, "segments.golden", dump(t, newSite(t, all).capture(vswitch.WatchOptions{}, Options{Segments: true, Snap: 1000}, allowed, super)))
-	golden(t, "cut.golden", dump(t, newSite(t, port.Offloads{}).capture(vswitch.WatchOptions{}, Options{}, allowed, super)))
+	goldenfile.Compare(t, "testdata/superframe.golden", dump(t, newSite(t, all).capture(vswitch.WatchOptions{}, Options{}, allowed, super)))
+	goldenfile.Compare(t, "testdata/segments.golden", dump(t, newSite(t, all).capture(vswitch.WatchOptions{}, Options{Segments: true, Snap: 1000}, allowed, super)))
+	goldenfile.Compare(t, "testdata/cut.golden", dump(t, newSite(t, port.Offloads{}).capture(vswitch.WatchOptions{}, Options{}, allowed, super)))
 }
 
 // TestCount: a capture of so many frames has so many, and ends by itself.

@@ -2,7 +2,6 @@ package config
 
 import (
 	"errors"
-	"flag"
 	"fmt"
 	"net/netip"
 	"os"
@@ -11,29 +10,15 @@ import (
 	"syscall"
 	"testing"
 
+	"vswitch/internal/goldenfile"
 	"vswitch/internal/policy"
 	vswitch "vswitch/switch"
 )
 
-var update = flag.Bool("update", false, "rewrite the golden files")
-
 // golden compares got with a file beside the input, or rewrites it with -update.
 func golden(t *testing.T, input, got string) {
 	t.Helper()
-	file := strings.TrimSuffix(input, ".toml") + ".golden"
-	if *update {
-		if err := os.WriteFile(file, []byte(got), 0o644); err != nil {
-			t.Fatal(err)
-		}
-		return
-	}
-	want, err := os.ReadFile(file)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if got != string(want) {
-		t.Errorf("%s is now:\n%s\nwant:\n%s", file, got, want)
-	}
+	goldenfile.Compare(t, strings.TrimSuffix(input, ".toml")+".golden", got)
 }
 
 // inputs returns the files of a directory of testdata; there must be some.

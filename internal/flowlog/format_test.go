@@ -1,17 +1,14 @@
 package flowlog
 
 import (
-	"flag"
-	"os"
 	"strings"
 	"testing"
 	"time"
 
+	"vswitch/internal/goldenfile"
 	"vswitch/internal/policy"
 	vswitch "vswitch/switch"
 )
-
-var update = flag.Bool("update", false, "rewrite the golden files")
 
 // Every field of the catalogue has a column, and no column is of a field that is
 // not in it.
@@ -107,23 +104,7 @@ func TestFields(t *testing.T) {
 			b.WriteString(" " + text)
 		}
 	}
-	golden(t, "testdata/fields.golden", b.String()+"\n")
-}
-
-func golden(t *testing.T, path, got string) {
-	t.Helper()
-	if *update {
-		if err := os.WriteFile(path, []byte(got), 0o644); err != nil {
-			t.Fatal(err)
-		}
-	}
-	want, err := os.ReadFile(path)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if got != string(want) {
-		t.Errorf("%s (go test -update rewrites it): got\n%s\nwant\n%s", path, got, want)
-	}
+	goldenfile.Compare(t, "testdata/fields.golden", b.String()+"\n")
 }
 
 func fieldNames() []string {

@@ -2,7 +2,6 @@ package metrics
 
 import (
 	"context"
-	"flag"
 	"fmt"
 	"io"
 	"log/slog"
@@ -22,14 +21,13 @@ import (
 	"go.uber.org/goleak"
 
 	"vswitch/internal/api"
+	"vswitch/internal/goldenfile"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 // runtimeVersion differs from one machine to the next.
 var runtimeVersion = runtime.Version()
-
-var update = flag.Bool("update", false, "rewrite the golden file and the table in docs/metrics.md")
 
 // sample is a snapshot in which every figure that metrics show is another one.
 func sample() Snapshot {
@@ -111,19 +109,7 @@ func TestScrape(t *testing.T) {
 			ours.WriteString(strings.Replace(line, runtimeVersion, "GO", 1))
 		}
 	}
-	const path = "testdata/scrape.golden"
-	if *update {
-		if err := os.WriteFile(path, []byte(ours.String()), 0o644); err != nil {
-			t.Fatal(err)
-		}
-	}
-	want, err := os.ReadFile(path)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if ours.String() != string(want) {
-		t.Errorf("%s (go test -update rewrites it): got\n%s\nwant\n%s", path, &ours, want)
-	}
+	goldenfile.Compare(t, "testdata/scrape.golden", ours.String())
 	for _, name := range []string{"process_resident_memory_bytes", "process_cpu_seconds_total", "process_open_fds", "go_goroutines"} {
 		if !strings.Contains(body, "\n"+name+" ") {
 			t.Errorf("no %s", name)
@@ -200,7 +186,7 @@ func TestDocumentListsEveryMetric(t *testing.T) {
 	if !found {
 		t.Fatalf("%s has no table that begins\n%s", path, header)
 	}
-	if *update {
+	if *goldenfile.Update {
 		if err := os.WriteFile(path, []byte(before+header+want.String()+"\n"+after), 0o644); err != nil {
 			t.Fatal(err)
 		}
