@@ -26,8 +26,9 @@ func (s *Switch) Observations(each func([]Observation)) {
 			var n int
 			var p *plane
 			w.do(func() { n, p = w.take(s.records), w.plane })
+			var before namedRules
 			for i := range s.records[:n] {
-				s.observed[i] = p.observation(&s.records[i], s.epoch)
+				s.observed[i] = p.observation(&s.records[i], s.epoch, &before)
 			}
 			if n > 0 {
 				each(s.observed[:n])
@@ -46,8 +47,15 @@ func (w *worker) take(out []flowRecord) int {
 	return n + w.cache.take(out[n:])
 }
 
+// namedRules are the rules of the observation before, by gate: most flows meet the
+// same as those beside them.
+type namedRules [Gates]struct {
+	number ruleNumber
+	key    RuleKey
+}
+
 // observation puts names to the numbers of a record.
-func (p *plane) observation(r *flowRecord, epoch time.Time) Observation {
+func (p *plane) observation(r *flowRecord, epoch time.Time, before *namedRules) Observation {
 	o := Observation{
 		From: p.nameOf(r.in), To: p.nameOf(r.out),
 		Tuple: r.tuple, Many: r.many, Reason: r.reason,
@@ -56,9 +64,13 @@ func (p *plane) observation(r *flowRecord, epoch time.Time) Observation {
 		TCPFlags: r.sums.tcpFlags, LastFlags: r.sums.lastFlags, ICMPType: r.sums.icmpType, ICMPCode: r.sums.icmpCode,
 	}
 	for gate, number := range r.rules {
-		if number != 0 {
-			o.Rules[gate] = p.ruleOf(number)
+		if b := &before[gate]; b.number != number {
+			b.number, b.key = number, RuleKey{}
+			if number != 0 {
+				b.key = p.ruleOf(number)
+			}
 		}
+		o.Rules[gate] = before[gate].key
 	}
 	return o
 }
@@ -75,7 +87,7 @@ func (p *plane) nameOf(handle uint32) string {
 // ruleOf returns the rule of a number, or the one that had it before the last
 // reload.
 func (p *plane) ruleOf(number ruleNumber) RuleKey {
-	if k := p.numbers.key(number); k != (RuleKey{}) {
+	if k, ok := p.numbers.byNum[number]; ok {
 		return k
 	}
 	return p.former.numbers.key(number)

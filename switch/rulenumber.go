@@ -18,8 +18,7 @@ type ruleNumber uint16
 type ruleNumbers struct {
 	keys  []RuleKey // in the order of the configuration
 	byKey map[RuleKey]ruleNumber
-	byNum []RuleKey  // the zero RuleKey where the number is free
-	given int        // numbers that stand for a rule
+	byNum map[ruleNumber]RuleKey
 	last  ruleNumber // the one given out last
 }
 
@@ -31,7 +30,7 @@ const maxRules = 1<<16 - 1
 // may be nil, had some already.
 func numberRules(c *Config, prev *plane) *ruleNumbers {
 	keys := RuleKeys(c)
-	n := &ruleNumbers{keys: keys, byKey: make(map[RuleKey]ruleNumber, len(keys))}
+	n := &ruleNumbers{keys: keys, byKey: make(map[RuleKey]ruleNumber, len(keys)), byNum: make(map[ruleNumber]RuleKey, len(keys))}
 	if prev != nil {
 		if slices.Equal(prev.numbers.keys, keys) {
 			return prev.numbers
@@ -44,7 +43,7 @@ func numberRules(c *Config, prev *plane) *ruleNumbers {
 		}
 	}
 	for _, k := range keys {
-		if _, ok := n.byKey[k]; !ok && n.given < maxRules {
+		if _, ok := n.byKey[k]; !ok && len(n.byNum) < maxRules {
 			for n.last++; n.last == 0 || n.taken(n.last); n.last++ {
 			}
 			n.set(k, n.last)
@@ -54,15 +53,12 @@ func numberRules(c *Config, prev *plane) *ruleNumbers {
 }
 
 func (n *ruleNumbers) set(k RuleKey, number ruleNumber) {
-	if missing := int(number) + 1 - len(n.byNum); missing > 0 {
-		n.byNum = append(n.byNum, make([]RuleKey, missing)...)
-	}
 	n.byKey[k], n.byNum[number] = number, k
-	n.given++
 }
 
 func (n *ruleNumbers) taken(number ruleNumber) bool {
-	return n.key(number) != (RuleKey{})
+	_, ok := n.byNum[number]
+	return ok
 }
 
 // number returns the number of a rule, or 0 if it has none.
@@ -75,7 +71,7 @@ func (n *ruleNumbers) number(k RuleKey) ruleNumber {
 
 // key returns the rule of a number, or the zero RuleKey.
 func (n *ruleNumbers) key(number ruleNumber) RuleKey {
-	if n == nil || int(number) >= len(n.byNum) {
+	if n == nil {
 		return RuleKey{}
 	}
 	return n.byNum[number]
