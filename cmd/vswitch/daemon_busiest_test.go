@@ -11,7 +11,6 @@ import (
 	"vswitch/internal/account"
 	"vswitch/internal/api"
 	"vswitch/internal/policy"
-	"vswitch/internal/wire/wiretest"
 	"vswitch/port"
 	vswitch "vswitch/switch"
 )
@@ -21,13 +20,9 @@ import (
 func TestDaemonBusiest(t *testing.T) {
 	d, _ := standing(t)
 	full := d.sw.Config()
-	a := port.NewMemory(4, port.Offloads{})
-	if err := d.sw.Attach("alice", a); err != nil {
-		t.Fatal(err)
-	}
-	alice, bob := full.Interface("alice"), full.Interface("bob")
+	a, frame := talking(t, d, port.Offloads{})
 	send := func(flow string) {
-		if !a.Send(wiretest.Bytes(t, alice.MAC, bob.MAC, flow)) {
+		if !a.Send(frame(flow)) {
 			t.Fatal("the port is full")
 		}
 	}

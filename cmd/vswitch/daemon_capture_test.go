@@ -9,7 +9,6 @@ import (
 
 	"vswitch/internal/api"
 	"vswitch/internal/event"
-	"vswitch/internal/wire/wiretest"
 	"vswitch/port"
 )
 
@@ -29,13 +28,8 @@ func (g *gate) Write(b []byte) (int, error) {
 // none.
 func TestDaemonTellsOfLostFrames(t *testing.T) {
 	d, _ := standing(t)
-	full := d.sw.Config()
-	a := port.NewMemory(64, port.Offloads{Checksum: true})
-	if err := d.sw.Attach("alice", a); err != nil {
-		t.Fatal(err)
-	}
-	alice, bob := full.Interface("alice"), full.Interface("bob")
-	frame := wiretest.Bytes(t, alice.MAC, bob.MAC, "10.9.1.4:40000 > 10.9.1.5:53 udp len=8900 csum=partial")
+	a, frame := talking(t, d, port.Offloads{Checksum: true})
+	long := frame("10.9.1.4:40000 > 10.9.1.5:53 udp len=8900 csum=partial")
 	captured := func(frames int) []event.Event {
 		g := &gate{reached: make(chan struct{}), open: make(chan struct{})}
 		ctx, end := context.WithCancel(context.Background())
@@ -44,7 +38,7 @@ func TestDaemonTellsOfLostFrames(t *testing.T) {
 		<-g.reached
 		before := d.sw.Status().Totals.RxFrames
 		for range frames {
-			eventually(t, "the port has room", func() bool { return a.Send(frame) })
+			eventually(t, "the port has room", func() bool { return a.Send(long) })
 		}
 		eventually(t, "all is received", func() bool { return d.sw.Status().Totals.RxFrames == before+uint64(frames) })
 		end()

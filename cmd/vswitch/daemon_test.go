@@ -15,6 +15,8 @@ import (
 	"vswitch/internal/api"
 	"vswitch/internal/lab"
 	"vswitch/internal/policy"
+	"vswitch/internal/wire/wiretest"
+	"vswitch/port"
 	vswitch "vswitch/switch"
 )
 
@@ -24,6 +26,19 @@ import (
 func standing(t *testing.T) (d *daemon, log *bytes.Buffer) {
 	t.Helper()
 	return standingOn(t, twoInstances)
+}
+
+// talking gives alice of a standing daemon a port, and returns it and what makes of
+// words a frame from alice to bob.
+func talking(t *testing.T, d *daemon, o port.Offloads) (a *port.Memory, frame func(flow string) []byte) {
+	t.Helper()
+	a = port.NewMemory(64, o)
+	if err := d.sw.Attach("alice", a); err != nil {
+		t.Fatal(err)
+	}
+	full := d.sw.Config()
+	alice, bob := full.Interface("alice"), full.Interface("bob")
+	return a, func(flow string) []byte { return wiretest.Bytes(t, alice.MAC, bob.MAC, flow) }
 }
 
 // standingOn is standing for another file.

@@ -8,7 +8,6 @@ import (
 
 	"vswitch/internal/event"
 	"vswitch/internal/wire"
-	"vswitch/internal/wire/wiretest"
 	"vswitch/port"
 	vswitch "vswitch/switch"
 )
@@ -29,15 +28,10 @@ func watched(t *testing.T, d *daemon) (end func()) {
 // nobody asks, soon, and one look after the other.
 func TestDaemonObservesByItself(t *testing.T) {
 	d, _ := standing(t)
-	full := d.sw.Config()
-	a := port.NewMemory(4, port.Offloads{})
-	if err := d.sw.Attach("alice", a); err != nil {
-		t.Fatal(err)
-	}
+	a, frame := talking(t, d, port.Offloads{})
 	watched(t, d)
-	alice, bob := full.Interface("alice"), full.Interface("bob")
 	for n := uint64(1); n <= 3; n++ {
-		if !a.Send(wiretest.Bytes(t, alice.MAC, bob.MAC, "10.9.1.4:40000 > 10.9.1.5:22 tcp S seq=1")) {
+		if !a.Send(frame("10.9.1.4:40000 > 10.9.1.5:22 tcp S seq=1")) {
 			t.Fatal("the port is full")
 		}
 		eventually(t, fmt.Sprintf("frame %d is in the book", n), func() bool {

@@ -15,7 +15,6 @@ import (
 	"vswitch/internal/api"
 	"vswitch/internal/plan"
 	"vswitch/internal/policy"
-	"vswitch/internal/wire/wiretest"
 	"vswitch/port"
 	vswitch "vswitch/switch"
 )
@@ -104,13 +103,10 @@ func TestFlowsErrors(t *testing.T) {
 // once, in the form that was asked for, and in the flow log's file when that ends.
 func TestDaemonFlows(t *testing.T) {
 	d, _ := standing(t)
+	a, frame := talking(t, d, port.Offloads{})
 	full := d.sw.Config()
-	a := port.NewMemory(4, port.Offloads{})
-	if err := d.sw.Attach("alice", a); err != nil {
-		t.Fatal(err)
-	}
 	alice, bob := full.Interface("alice"), full.Interface("bob")
-	if !a.Send(wiretest.Bytes(t, alice.MAC, bob.MAC, "10.9.1.4:40000 > 10.9.1.5:22 tcp S seq=1")) {
+	if !a.Send(frame("10.9.1.4:40000 > 10.9.1.5:22 tcp S seq=1")) {
 		t.Fatal("the port is full")
 	}
 	r := api.FlowsRequest{Limit: 10, Follow: true, Format: "srcaddr dstaddr dstport action vswitch-verdict"}

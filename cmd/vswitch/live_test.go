@@ -4,8 +4,8 @@ import (
 	"fmt"
 	"testing"
 
-	"vswitch/internal/config"
 	"vswitch/internal/expect"
+	"vswitch/internal/explain/explaintest"
 )
 
 // liveFile is a VPC in which each test meets one reason why nothing is sent.
@@ -41,19 +41,19 @@ port = "47"
 want = "allow"
 `
 
-// An instance without a namespace neither sends nor listens, and it is counted
-// what is not sent.
-func TestLiveTasks(t *testing.T) {
-	cfg, err := config.Parse("vpc.toml", []byte(liveFile))
-	if err != nil {
-		t.Fatal(err)
-	}
+// liveResults are what the rules say of liveFile's tests.
+func liveResults(t *testing.T) (e *expect.Evaluator, results []expect.Result) {
+	t.Helper()
+	cfg := explaintest.Parse(t, liveFile)
 	e, err := expect.New(cfg)
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer e.Close()
-	var results []expect.Result
+	t.Cleanup(func() {
+		if err := e.Close(); err != nil {
+			t.Error(err)
+		}
+	})
 	for i := range cfg.Tests {
 		r, err := e.Evaluate(&cfg.Tests[i])
 		if err != nil {
@@ -61,6 +61,13 @@ func TestLiveTasks(t *testing.T) {
 		}
 		results = append(results, r)
 	}
+	return e, results
+}
+
+// An instance without a namespace neither sends nor listens, and it is counted
+// what is not sent.
+func TestLiveTasks(t *testing.T) {
+	e, results := liveResults(t)
 	s := liveSession{record: record{Instances: []recordInstance{{Name: "a", Namespace: "live-a"}, {Name: "b", Namespace: "live-b"}, {Name: "here"}}}}
 	left := expect.Left{}
 	tasks, err := s.tasks(e, results, left)
@@ -87,27 +94,12 @@ func TestLiveTasks(t *testing.T) {
 
 // What comes back, or does not, is compared with what the rules say.
 func TestLiveVerdicts(t *testing.T) {
-	cfg, err := config.Parse("vpc.toml", []byte(liveFile))
+	e, results := liveResults(t)
+	allowed, err := e.Samples(&results[1], 8, expect.Left{}) // udp/53 of a to b
 	if err != nil {
 		t.Fatal(err)
 	}
-	e, err := expect.New(cfg)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer e.Close()
-	r, err := e.Evaluate(&cfg.Tests[1])
-	if err != nil {
-		t.Fatal(err)
-	}
-	allowed, err := e.Samples(&r, 8, expect.Left{}) // udp/53 of a to b
-	if err != nil {
-		t.Fatal(err)
-	}
-	if r, err = e.Evaluate(&cfg.Tests[0]); err != nil {
-		t.Fatal(err)
-	}
-	denied, err := e.Samples(&r, 8, expect.Left{}) // the second is tcp/80 to nobody
+	denied, err := e.Samples(&results[0], 8, expect.Left{}) // the second is tcp/80 to nobody
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -6,18 +6,14 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"vswitch/internal/api"
-	"vswitch/internal/config"
+	"vswitch/internal/explain/explaintest"
 	vswitch "vswitch/switch"
 )
 
 // parsed returns a completed configuration.
 func parsed(t *testing.T, text string) vswitch.Config {
 	t.Helper()
-	c, err := config.Parse("vpc.toml", []byte(text))
-	if err != nil {
-		t.Fatal(err)
-	}
-	full, err := vswitch.Complete(c, nil)
+	full, err := vswitch.Complete(explaintest.Parse(t, text), nil)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -6,7 +6,6 @@ import (
 	"strings"
 	"testing"
 
-	"vswitch/internal/config"
 	"vswitch/internal/cover"
 	"vswitch/internal/expect"
 	"vswitch/internal/explain"
@@ -71,16 +70,6 @@ subnet = "private"
 ip = "10.0.2.10"
 sg = ["app"]
 `
-
-// load returns the configuration of a text.
-func load(t testing.TB, text string) vswitch.Config {
-	t.Helper()
-	c, err := config.Parse("vpc.toml", []byte(text))
-	if err != nil {
-		t.Fatal(err)
-	}
-	return c
-}
 
 func evaluator(t testing.TB, c vswitch.Config) *expect.Evaluator {
 	t.Helper()
@@ -160,7 +149,7 @@ func TestEvaluate(t *testing.T) {
 		if c.by != "" {
 			text += fmt.Sprintf("by = %q\n", c.by)
 		}
-		cfg := load(t, tiers+text)
+		cfg := explaintest.Parse(t, tiers+text)
 		r, err := evaluator(t, cfg).Evaluate(&cfg.Tests[0])
 		if err != nil {
 			t.Fatal(err)
@@ -181,7 +170,7 @@ func TestOriginOfResult(t *testing.T) {
 		{"web3", "tcp/8080", ""},
 	} {
 		text := tiers + fmt.Sprintf(test, c.from, c.port)
-		cfg := load(t, text)
+		cfg := explaintest.Parse(t, text)
 		r, err := evaluator(t, cfg).Evaluate(&cfg.Tests[0])
 		if err != nil {
 			t.Fatal(err)
@@ -205,11 +194,7 @@ func TestRangesAreExactAndCheap(t *testing.T) {
 	for seed := range uint64(40) {
 		r := rand.New(rand.NewPCG(seed, 8))
 		c := explaintest.RandomVPC(r)
-		x, err := explain.New(c)
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer x.Close()
+		x := explaintest.Explainer(t, c)
 		e := evaluator(t, c)
 		a, b := &c.Instances[0], &c.Instances[1]
 		from := uint16(r.UintN(9000))
@@ -260,7 +245,7 @@ func many(t testing.TB, n int) vswitch.Config {
 		}
 		fmt.Fprintf(&b, "[[test]]\nname = \"t%d\"\nfrom = %s\nto = \"app1\"\nport = %q\nwant = %q\n", i, from, port, want)
 	}
-	return load(t, b.String())
+	return explaintest.Parse(t, b.String())
 }
 
 // A thousand tests take few judgements: one for each port or part of a range, and
@@ -315,7 +300,7 @@ func TestSamples(t *testing.T) {
 		{`"internet"`, `"app1"`, "tcp/80", 8, "", "map[that nobody in the VPC sends:1]"},
 		{`"web1"`, `"web1"`, "tcp/80", 8, "", "map[from an instance to itself:2]"},
 	} {
-		cfg := load(t, tiers+fmt.Sprintf("[[test]]\nname = \"it\"\nfrom = %s\nto = %s\nport = %q\nwant = \"deny\"\n", c.from, c.to, c.port))
+		cfg := explaintest.Parse(t, tiers+fmt.Sprintf("[[test]]\nname = \"it\"\nfrom = %s\nto = %s\nport = %q\nwant = \"deny\"\n", c.from, c.to, c.port))
 		e := evaluator(t, cfg)
 		r, err := e.Evaluate(&cfg.Tests[0])
 		if err != nil {
@@ -346,7 +331,7 @@ func TestSamples(t *testing.T) {
 
 // Whether an answer comes back may depend on the client's port.
 func TestAnsweredFromAPort(t *testing.T) {
-	cfg := load(t, tiers+"[[test]]\nname = \"it\"\nfrom = \"web1\"\nto = \"app1\"\nport = \"udp/53\"\nwant = \"allow\"\n")
+	cfg := explaintest.Parse(t, tiers+"[[test]]\nname = \"it\"\nfrom = \"web1\"\nto = \"app1\"\nport = \"udp/53\"\nwant = \"allow\"\n")
 	e := evaluator(t, cfg)
 	r, err := e.Evaluate(&cfg.Tests[0])
 	if err != nil {

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"vswitch/internal/explain"
+	"vswitch/internal/explain/explaintest"
 	"vswitch/internal/policy"
 	"vswitch/internal/wire"
 	"vswitch/port"
@@ -128,7 +129,7 @@ func TestExplanationEqualsExchange(t *testing.T) {
 	for n := range 150 {
 		m := maker{rand.New(rand.NewPCG(uint64(n), 9))}
 		text := m.vpc()
-		l, x := newLab(t, parse(t, text)), explainer(t, text)
+		l, x := newLab(t, explaintest.Parse(t, text)), explainer(t, text)
 		for range 10 {
 			query := m.query()
 			e := ask(t, x, query)

@@ -11,6 +11,7 @@ import (
 
 	"vswitch/internal/api"
 	"vswitch/internal/explain"
+	"vswitch/internal/explain/explaintest"
 	"vswitch/internal/policy"
 	vswitch "vswitch/switch"
 )
@@ -122,7 +123,7 @@ func TestExplain(t *testing.T) {
 // stageInterface returns an interface of two.
 func stageInterface(t *testing.T, name string) vswitch.Interface {
 	t.Helper()
-	c, err := vswitch.Complete(parse(t, two), nil)
+	c, err := vswitch.Complete(explaintest.Parse(t, two), nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -279,15 +280,11 @@ func TestCircle(t *testing.T) {
 // BenchmarkExplain is an exchange between two subnets, all gates passed both ways:
 // `vswitch test` asks 1,000 of them.
 func BenchmarkExplain(b *testing.B) {
-	c, err := vswitch.Complete(parse(b, two), nil)
+	c, err := vswitch.Complete(explaintest.Parse(b, two), nil)
 	if err != nil {
 		b.Fatal(err)
 	}
-	x, err := explain.New(c)
-	if err != nil {
-		b.Fatal(err)
-	}
-	defer x.Close()
+	x := explaintest.Explainer(b, c)
 	q := explain.Query{From: explain.Endpoint{Instance: "a2"}, To: explain.Endpoint{Instance: "b2"}}
 	if err := q.Service("tcp/22"); err != nil {
 		b.Fatal(err)

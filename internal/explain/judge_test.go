@@ -39,10 +39,7 @@ func TestJudgeAndPartsEqualExplain(t *testing.T) {
 	for seed := range uint64(200) {
 		r := rand.New(rand.NewPCG(seed, 5))
 		c := explaintest.RandomVPC(r)
-		x, err := explain.New(c)
-		if err != nil {
-			t.Fatalf("VPC %d: %v", seed, err)
-		}
+		x := explaintest.Explainer(t, c)
 		for range 40 {
 			six := c.VPC.CIDR6.IsValid() && r.IntN(2) == 0
 			from, to, ok := ends(r, &c, six)
@@ -80,9 +77,6 @@ func TestJudgeAndPartsEqualExplain(t *testing.T) {
 				}
 			}
 		}
-		if err := x.Close(); err != nil {
-			t.Fatal(err)
-		}
 	}
 	for _, o := range []explain.Outcome{explain.Stopped, explain.Unanswered, explain.HalfAnswered, explain.Passed} {
 		if met[o] < 10 {
@@ -102,11 +96,7 @@ func service(k cover.Kind) policy.Service {
 func TestJudgeOfOddEnds(t *testing.T) {
 	r := rand.New(rand.NewPCG(1, 1))
 	c := explaintest.RandomVPC(r)
-	x, err := explain.New(c)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer x.Close()
+	x := explaintest.Explainer(t, c)
 	in := explain.Endpoint{Instance: c.Instances[0].Name}
 	for _, q := range []explain.Query{
 		{From: explain.Endpoint{Internet: true}, To: in, Protocol: policy.TCP, Port: 80},
@@ -140,11 +130,7 @@ func TestJudgeForgets(t *testing.T) {
 		},
 		Instances: []vswitch.Instance{{Name: "c", Subnet: "s", SecurityGroups: []string{"client"}}, {Name: "s", Subnet: "s", SecurityGroups: []string{"server"}}},
 	}
-	x, err := explain.New(c)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer x.Close()
+	x := explaintest.Explainer(t, c)
 	client, server := explain.Endpoint{Instance: "c"}, explain.Endpoint{Instance: "s"}
 	for range 2 {
 		if got, err := x.Judge(explain.Query{From: client, To: server, Protocol: policy.UDP, Port: 53, SourcePort: 2000}); got != explain.Passed || err != nil {
@@ -170,11 +156,7 @@ func TestPartsCountThoseWhoForward(t *testing.T) {
 			{Name: "relay", Subnet: "mid", SecurityGroups: []string{"some"}, DisableSourceDestCheck: true},
 		},
 	}
-	x, err := explain.New(c)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer x.Close()
+	x := explaintest.Explainer(t, c)
 	passed := cover.Set(nil)
 	all := cover.Of(policy.Service{Protocol: policy.TCP, Ports: policy.AllPorts})
 	for _, part := range x.Parts(all, false, "a", "b") {

@@ -7,34 +7,14 @@ import (
 	"strings"
 	"testing"
 
-	"vswitch/internal/config"
 	"vswitch/internal/explain"
-	vswitch "vswitch/switch"
+	"vswitch/internal/explain/explaintest"
 )
 
-// parse reads a file.
-func parse(t testing.TB, text string) vswitch.Config {
-	t.Helper()
-	c, err := config.Parse("vpc.toml", []byte(text))
-	if err != nil {
-		t.Fatalf("%v\n%s", err, text)
-	}
-	return c
-}
-
 // explainer returns an Explainer of a file.
-func explainer(t *testing.T, text string) *explain.Explainer {
+func explainer(t testing.TB, text string) *explain.Explainer {
 	t.Helper()
-	x, err := explain.New(parse(t, text))
-	if err != nil {
-		t.Fatalf("%v\n%s", err, text)
-	}
-	t.Cleanup(func() {
-		if err := x.Close(); err != nil {
-			t.Error(err)
-		}
-	})
-	return x
+	return explaintest.Explainer(t, explaintest.Parse(t, text))
 }
 
 // ask reads "FROM TO SERVICE [PORT]" and asks it.

@@ -8,7 +8,6 @@ import (
 	"testing"
 
 	"vswitch/internal/api"
-	"vswitch/internal/config"
 	"vswitch/internal/cover"
 	"vswitch/internal/explain"
 	"vswitch/internal/explain/explaintest"
@@ -83,10 +82,7 @@ func TestReachEqualsExplain(t *testing.T) {
 	for seed := range uint64(250) {
 		r := rand.New(rand.NewPCG(seed, 6))
 		c := explaintest.RandomVPC(r)
-		x, err := explain.New(c)
-		if err != nil {
-			t.Fatal(err)
-		}
+		x := explaintest.Explainer(t, c)
 		d, err := reach.Document(x, api.ReachRequest{})
 		if err != nil {
 			t.Fatal(err)
@@ -130,9 +126,6 @@ func TestReachEqualsExplain(t *testing.T) {
 				t.Fatalf("VPC %d: %s > %s %s %v: reach says %s, explain %s", seed, a.Name, b.Name, family, point.Words(), got, want)
 			}
 			met[got]++
-		}
-		if err := x.Close(); err != nil {
-			t.Fatal(err)
 		}
 	}
 	for _, v := range []string{api.VerdictAllow, api.VerdictPartial, api.VerdictDeny} {
@@ -212,14 +205,8 @@ func TestReachTellsApart(t *testing.T) {
 			subnet(0, "") + subnet(1, `route = "r"`) + instance("a", 1, "") +
 			strings.ReplaceAll(instance("relay", 0, "source_dest_check = false")+instance("x", 0, ""), `"open"`, `"members"`),
 	} {
-		c, err := config.Parse("vpc.toml", []byte(alike+text))
-		if err != nil {
-			t.Fatalf("%s: %v", name, err)
-		}
-		x, err := explain.New(c)
-		if err != nil {
-			t.Fatal(err)
-		}
+		c := explaintest.Parse(t, alike+text)
+		x := explaintest.Explainer(t, c)
 		d, err := reach.Document(x, api.ReachRequest{})
 		if err != nil {
 			t.Fatal(err)
@@ -247,15 +234,12 @@ func TestReachTellsApart(t *testing.T) {
 		if met[true] == 0 || met[false] == 0 {
 			t.Errorf("%s: nothing to tell apart: %v", name, met)
 		}
-		if err := x.Close(); err != nil {
-			t.Fatal(err)
-		}
 	}
 }
 
 // What no packet can be does not make a list longer.
 func TestReachWords(t *testing.T) {
-	c, err := config.Parse("vpc.toml", []byte(`[vpc]
+	c := explaintest.Parse(t, `[vpc]
 name = "words"
 cidr = "10.0.0.0/16"
 cidr6 = "2001:db8::/56"
@@ -272,15 +256,8 @@ sg = ["most"]
 subnet = "s"
 ip6 = "2001:db8::11"
 sg = ["most"]
-`))
-	if err != nil {
-		t.Fatal(err)
-	}
-	x, err := explain.New(c)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer x.Close()
+`)
+	x := explaintest.Explainer(t, c)
 	d, err := reach.Document(x, api.ReachRequest{From: "a", To: "b"})
 	if err != nil {
 		t.Fatal(err)
@@ -294,11 +271,7 @@ sg = ["most"]
 // The work grows with the variety of the instances, not with their number.
 func TestReachOfManyIsBounded(t *testing.T) {
 	judged := func(n int) int {
-		x, err := explain.New(crowd(n))
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer x.Close()
+		x := explaintest.Explainer(t, crowd(n))
 		d, err := reach.Document(x, api.ReachRequest{})
 		if err != nil {
 			t.Fatal(err)
@@ -318,11 +291,7 @@ func TestReachOfManyIsBounded(t *testing.T) {
 }
 
 func TestReachOfOnePair(t *testing.T) {
-	x, err := explain.New(crowd(8))
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer x.Close()
+	x := explaintest.Explainer(t, crowd(8))
 	all, err := reach.Document(x, api.ReachRequest{})
 	if err != nil {
 		t.Fatal(err)
@@ -345,11 +314,7 @@ func TestReachOfOnePair(t *testing.T) {
 }
 
 func BenchmarkReach(b *testing.B) {
-	x, err := explain.New(crowd(100))
-	if err != nil {
-		b.Fatal(err)
-	}
-	defer x.Close()
+	x := explaintest.Explainer(b, crowd(100))
 	for b.Loop() {
 		if _, err := reach.Document(x, api.ReachRequest{}); err != nil {
 			b.Fatal(err)

@@ -1,5 +1,5 @@
-// Package explaintest makes random VPCs, for the tests of everything that asks
-// package explain.
+// Package explaintest makes VPCs, random ones and those of a text, for the tests of
+// everything that asks package explain.
 package explaintest
 
 import (
