@@ -131,7 +131,7 @@ benchdiff: ## compare two files of `make bench`: OLD=a.txt NEW=b.txt
 
 .PHONY: golden
 golden: ## rewrite the golden files (ring 2); then read the diff
-	$(GO) test $$(grep -rl --include='*_test.go' '"update"' . | xargs -r dirname | sort -u) -update
+	$(GO) test $$(grep -rl --include='*_test.go' '"vswitch/internal/goldenfile"' . | xargs -r dirname | sort -u) -update
 
 .PHONY: man
 man: build ## write the manual pages into dist/man1
