@@ -1,7 +1,6 @@
 package e2e
 
 import (
-	"bufio"
 	"bytes"
 	"encoding/json"
 	"errors"
@@ -66,12 +65,8 @@ func tool(t *testing.T, name string) string {
 	return path
 }
 
-// A capturing is `vswitch capture` under way.
-type capturing struct {
-	t    *testing.T
-	cmd  *exec.Cmd
-	talk chan string // lines of its standard error, closed at its end
-}
+// A capturing is `vswitch capture` under way; what it says is its standard error.
+type capturing struct{ *program }
 
 // capture starts a capture, and returns when it runs. Its standard output goes to
 // out.
@@ -87,53 +82,24 @@ func (l *lab) capture(out io.Writer, args ...string) *capturing {
 // tryCapture starts a capture, and returns the first line that it says.
 func (l *lab) tryCapture(out io.Writer, args ...string) (*capturing, string) {
 	l.t.Helper()
-	c := &capturing{t: l.t, talk: make(chan string, 100)}
-	c.cmd = exec.Command(binary, append([]string{"-f", l.file, "capture"}, args...)...)
-	c.cmd.Dir, c.cmd.Stdout = filepath.Dir(l.file), out
-	stderr, err := c.cmd.StderrPipe()
+	cmd := exec.Command(binary, append([]string{"-f", l.file, "capture"}, args...)...)
+	cmd.Dir, cmd.Stdout = filepath.Dir(l.file), out
+	stderr, err := cmd.StderrPipe()
 	if err != nil {
 		l.t.Fatal(err)
 	}
-	if err := c.cmd.Start(); err != nil {
-		l.t.Fatal(err)
-	}
-	l.t.Cleanup(func() {
-		if c.cmd.ProcessState == nil {
-			c.cmd.Process.Kill()
-			c.cmd.Wait()
-		}
-	})
-	go func() {
-		for s := bufio.NewScanner(stderr); s.Scan(); {
-			c.talk <- s.Text()
-		}
-		close(c.talk)
-	}()
+	c := &capturing{begin(l.t, "capture", cmd, stderr)}
 	return c, c.line()
-}
-
-// line returns the next line that the command says.
-func (c *capturing) line() string {
-	c.t.Helper()
-	select {
-	case line := <-c.talk:
-		return line
-	case <-time.After(commandTimeout):
-		c.t.Fatal("capture says nothing")
-	}
-	panic("unreachable: Fatal does not return")
 }
 
 // end waits for the command and returns what it said last.
 func (c *capturing) end() string {
 	c.t.Helper()
-	last := c.line()
-	for range c.talk {
+	rest, code := c.program.end()
+	if code != 0 || len(rest) == 0 {
+		c.t.Fatalf("capture ends with exit code %d, saying %q", code, rest)
 	}
-	if err := c.cmd.Wait(); err != nil {
-		c.t.Fatalf("capture: %v, saying %q", err, last)
-	}
-	return last
+	return rest[len(rest)-1]
 }
 
 // interrupt is Ctrl-C, and end.
@@ -145,10 +111,11 @@ func (c *capturing) interrupt() string {
 	return c.end()
 }
 
-// tshark reads a pcapng file and returns the fields of its frames, separated by |.
-func tshark(t *testing.T, file io.Reader, fields ...string) []string {
+// tsharkCommand is tshark, which reads a pcapng file from its standard input and
+// prints the fields of its frames, separated by |, as they come.
+func tsharkCommand(t *testing.T, file io.Reader, fields ...string) *exec.Cmd {
 	t.Helper()
-	args := []string{"-r", "-", "-n", "-o", "tcp.check_checksum:TRUE", "-o", "ip.check_checksum:TRUE", "-T", "fields", "-E", "separator=|"}
+	args := []string{"-r", "-", "-l", "-n", "-o", "tcp.check_checksum:TRUE", "-o", "ip.check_checksum:TRUE", "-T", "fields", "-E", "separator=|"}
 	for _, f := range fields {
 		args = append(args, "-e", f)
 	}
@@ -156,11 +123,68 @@ func tshark(t *testing.T, file io.Reader, fields ...string) []string {
 	cmd.Stdin = file
 	// Its settings would be ours to clean up.
 	cmd.Env = append(os.Environ(), "HOME="+t.TempDir(), "XDG_CONFIG_HOME="+t.TempDir())
-	r := finish(t, cmd)
+	return cmd
+}
+
+// tshark reads a pcapng file and returns the fields of its frames.
+func tshark(t *testing.T, file io.Reader, fields ...string) []string {
+	t.Helper()
+	r := finish(t, tsharkCommand(t, file, fields...))
 	if r.code != 0 {
 		t.Fatalf("tshark ends with %d: %s", r.code, r.stderr)
 	}
 	return strings.Split(strings.TrimSuffix(r.stdout, "\n"), "\n")
+}
+
+// TestCaptureIntoLivePipes pipes a capture into tshark and another one into tcpdump:
+// both show each frame while the capture goes on, and end when it does.
+func TestCaptureIntoLivePipes(t *testing.T) {
+	l := startLab(t, captureConfig)
+	l.start("db1", "serve", ":22")
+	tcpdump := exec.Command(tool(t, "tcpdump"), "-r", "-", "-l", "-n", "-t", "-q")
+	for _, c := range []struct {
+		reader          *exec.Cmd
+		passed, dropped string // how the lines begin that it prints of two SYNs
+	}{
+		{tsharkCommand(t, nil, "frame.interface_name", "ip.src", "tcp.dstport", "frame.comment"),
+			"web1|10.7.1.10|22|", "web1|10.7.1.10|23|dropped: NACL_INGRESS nacl private ingress 90 tcp 23 <- 10.7.1.0/24 (vpc.toml:14)"},
+		{tcpdump, "IP 10.7.1.10.", "IP 10.7.1.10."},
+	} {
+		from, to, err := os.Pipe()
+		if err != nil {
+			t.Fatal(err)
+		}
+		writer := l.capture(to, "web1", "-w", "-", "--filter", "tcp and src host web1")
+		c.reader.Stdin = from
+		stdout, err := c.reader.StdoutPipe()
+		if err != nil {
+			t.Fatal(err)
+		}
+		reader := begin(t, filepath.Base(c.reader.Path), c.reader, stdout)
+		if err := errors.Join(from.Close(), to.Close()); err != nil { // the two have them
+			t.Fatal(err)
+		}
+		for _, step := range []struct{ port, fate, line string }{{"22", "connected", c.passed}, {"23", "timeout", c.dropped}} {
+			if got := l.dial("web1", "tcp", "10.7.2.20:"+step.port); got != step.fate {
+				t.Errorf("port %s: %s, want %s", step.port, got, step.fate)
+			}
+			for {
+				line := reader.line()
+				if strings.HasPrefix(line, step.line) && (c.reader != tcpdump || strings.Contains(line, " > 10.7.2.20."+step.port+": tcp 0")) {
+					break
+				}
+			}
+			if !alive(writer.cmd.Process.Pid) {
+				t.Errorf("%s shows port %s when the capture has ended", reader.what, step.port)
+			}
+		}
+		if last := writer.interrupt(); !strings.HasSuffix(last, " captured, 0 lost") {
+			t.Errorf("capture says %q", last)
+		}
+		if rest, code := reader.end(); code != 0 {
+			t.Errorf("%s ends with exit code %d, saying %q", reader.what, code, rest)
+		}
+	}
 }
 
 // TestCaptureIntoTshark pipes a capture of two ports into tshark: interfaces,

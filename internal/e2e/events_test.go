@@ -1,11 +1,7 @@
 package e2e
 
 import (
-	"bufio"
 	"encoding/json"
-	"os"
-	"os/exec"
-	"path/filepath"
 	"slices"
 	"strings"
 	"syscall"
@@ -45,31 +41,7 @@ func (l *lab) events() []event {
 func TestEvents(t *testing.T) {
 	t.Parallel()
 	l := startLab(t, oneSubnet+`run = "exec sleep 1000"`+"\n")
-	follow := exec.Command(binary, "-f", l.file, "events", "-F")
-	output, err := follow.StdoutPipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := follow.Start(); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		if follow.ProcessState == nil {
-			follow.Process.Kill()
-			follow.Wait()
-		}
-	})
-	lines := make(chan event)
-	go func() {
-		defer close(lines)
-		for scanner := bufio.NewScanner(output); scanner.Scan(); {
-			var e event
-			if err := json.Unmarshal(scanner.Bytes(), &e); err != nil {
-				e.Type = err.Error()
-			}
-			lines <- e
-		}
-	}()
+	follow := l.follow("events", "-F")
 	followed := map[string]event{}
 	var order []string
 	// await waits for that event, and returns it.
@@ -78,9 +50,13 @@ func TestEvents(t *testing.T) {
 		eventually(t, "event "+want, func() bool {
 			for {
 				select {
-				case e, more := <-lines:
+				case line, more := <-follow.lines:
 					if !more {
 						return followed[want].Type != ""
+					}
+					var e event
+					if err := json.Unmarshal([]byte(line), &e); err != nil {
+						t.Fatalf("%v: %s", err, line)
 					}
 					followed[e.String()] = e
 					order = append(order, e.String())
@@ -135,8 +111,8 @@ func TestEvents(t *testing.T) {
 	}
 	l.must("down")
 	await("daemon_stopping")
-	if err := follow.Wait(); err != nil {
-		t.Errorf("following ended with %v", err)
+	if rest, code := follow.end(); code != 0 || len(rest) != 0 {
+		t.Errorf("following ends with exit code %d, and %v", code, rest)
 	}
 	if n := len(order); order[n-1] != "daemon_stopping" || slices.Index(order, "daemon_stopping") != n-1 {
 		t.Errorf("followed %v", order)
@@ -165,37 +141,14 @@ func TestAllowanceIsAnEvent(t *testing.T) {
 func TestEventsOfAKilledSwitch(t *testing.T) {
 	t.Parallel()
 	l := startLab(t, oneSubnet)
-	follow := exec.Command(binary, "-f", l.file, "events", "-F")
-	log, err := os.Create(filepath.Join(t.TempDir(), "events"))
-	if err != nil {
+	follow := l.follow("events", "-F")
+	for !strings.Contains(follow.line(), "port_up") {
+	}
+	if err := syscall.Kill(l.status().PID, syscall.SIGKILL); err != nil {
 		t.Fatal(err)
 	}
-	defer log.Close()
-	follow.Stdout = log
-	if err := follow.Start(); err != nil {
-		t.Fatal(err)
-	}
-	ended := make(chan error, 1)
-	go func() { ended <- follow.Wait() }()
-	eventually(t, "the first events", func() bool {
-		text, _ := os.ReadFile(log.Name())
-		return strings.Contains(string(text), "port_up")
-	})
-	pid := l.status().PID
-	if err := syscall.Kill(pid, syscall.SIGKILL); err != nil {
-		t.Fatal(err)
-	}
-	var failed error
-	eventually(t, "following ends", func() bool {
-		select {
-		case failed = <-ended:
-			return true
-		default:
-			return false
-		}
-	})
-	if exit, ok := failed.(*exec.ExitError); !ok || exit.ExitCode() != 1 {
-		t.Errorf("following a switch that is killed: %v, want exit code 1", failed)
+	if _, code := follow.end(); code != 1 {
+		t.Errorf("following a switch that is killed: exit code %d, want 1", code)
 	}
 	if r := l.try("events"); r.code != 1 || !strings.Contains(r.stderr, "not running") {
 		t.Errorf("want exit code 1:\n%v", r)

@@ -62,18 +62,64 @@ func alive(pid int) bool {
 	return err == nil && len(command) > 0
 }
 
-// A program runs inside an instance, by `vswitch exec`, and talks in lines.
+// A program runs beside the test, most of them inside an instance by `vswitch exec`,
+// and talks in lines.
 type program struct {
 	t     *testing.T
 	what  string
 	cmd   *exec.Cmd
-	stdin io.WriteCloser
-	lines chan string // closed when its output ends
+	stdin io.WriteCloser // nil if it is told nothing
+	lines chan string    // closed when its output ends
 	ended bool
 }
 
-// program starts one of the programs of inside_test.go in an instance. It is
-// killed at the end of the test if it still runs.
+// follow starts a command that talks until it is ended or what it is about ends.
+func (l *lab) follow(args ...string) *program {
+	l.t.Helper()
+	cmd := exec.Command(binary, append([]string{"-f", l.file}, args...)...)
+	stdout, err := cmd.StdoutPipe()
+	if err != nil {
+		l.t.Fatal(err)
+	}
+	return begin(l.t, strings.Join(args, " "), cmd, stdout)
+}
+
+// begin starts a command, which is told nothing, as a program that talks by output,
+// one of its pipes.
+func begin(t *testing.T, what string, cmd *exec.Cmd, output io.Reader) *program {
+	t.Helper()
+	p := &program{t: t, what: what, cmd: cmd, lines: make(chan string, 1024)}
+	p.start(output)
+	return p
+}
+
+// start starts the command of p. It is killed at the end of the test if it still
+// runs.
+func (p *program) start(output io.Reader) {
+	p.t.Helper()
+	if err := p.cmd.Start(); err != nil {
+		p.t.Fatal(err)
+	}
+	go func() {
+		scanner := bufio.NewScanner(output)
+		scanner.Buffer(nil, 1<<25) // an agent's report of what it has heard
+		for scanner.Scan() {
+			p.lines <- scanner.Text()
+		}
+		close(p.lines)
+	}()
+	p.t.Cleanup(func() {
+		if p.ended {
+			return
+		}
+		p.cmd.Process.Kill()
+		for range p.lines { // Wait closes the pipe, so it comes after the last line
+		}
+		p.cmd.Wait()
+	})
+}
+
+// program starts one of the programs of inside_test.go in an instance.
 func (l *lab) program(instance, name string, args ...string) *program {
 	l.t.Helper()
 	self, err := os.Executable()
@@ -90,26 +136,7 @@ func (l *lab) program(instance, name string, args ...string) *program {
 	if err != nil {
 		l.t.Fatal(err)
 	}
-	if err := p.cmd.Start(); err != nil {
-		l.t.Fatal(err)
-	}
-	go func() {
-		scanner := bufio.NewScanner(stdout)
-		scanner.Buffer(nil, 1<<25) // an agent's report of what it has heard
-		for scanner.Scan() {
-			p.lines <- scanner.Text()
-		}
-		close(p.lines)
-	}()
-	l.t.Cleanup(func() {
-		if p.ended {
-			return
-		}
-		p.cmd.Process.Kill()
-		for range p.lines { // Wait closes the pipe, so it comes after the last line
-		}
-		p.cmd.Wait()
-	})
+	p.start(stdout)
 	return p
 }
 
@@ -163,7 +190,9 @@ func (p *program) say(line string) {
 // and its exit code.
 func (p *program) end() (rest []string, code int) {
 	p.t.Helper()
-	p.stdin.Close()
+	if p.stdin != nil {
+		p.stdin.Close()
+	}
 	deadline := time.After(10 * time.Second)
 	for {
 		select {
