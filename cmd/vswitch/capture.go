@@ -25,6 +25,11 @@ unless --segments cuts them as a wire has them, and checksums that are left to t
 hardware are filled in. Frames that come faster than they can be written are lost
 and counted; the traffic never waits.
 
+A fragment is judged with its whole datagram. It is written when it comes, marked as
+held, and --dropped has it once the whole is denied. Not there with --dropped are the
+fragments that waited for a rest which did not come or did not fit: their bytes are
+given up when they are dropped. why and status count them.
+
 --filter takes an expression as tcpdump has them: host, net, port, portrange, proto,
 with src or dst and tcp, udp, icmp, icmp6, arp, ip, ip6, ether; less and greater;
 and, or, not, ( ). Names of instances are hosts, names of subnets nets. -C, -W, -c,

@@ -94,6 +94,37 @@ func TestDaemonTellsWhy(t *testing.T) {
 	}
 }
 
+// Fragments that are given up are told with what the refused one says of their flow:
+// the addresses, and ports only if it was the first.
+func TestDaemonTellsOfFragments(t *testing.T) {
+	for _, c := range []struct {
+		refused int // of the fragments that overlap what is held
+		port    uint16
+	}{{0, 40000}, {1, 0}} {
+		d, _ := standing(t)
+		a, frame := talking(t, d, port.Offloads{})
+		datagram := frame("10.9.1.4:40000 > 10.9.1.5:53 udp len=4000 ipid=7")
+		held, overlapping := wiretest.Fragments(datagram, 1480)[c.refused], wiretest.Fragments(datagram, 1000)[c.refused]
+		for _, b := range [][]byte{held, overlapping} {
+			if !a.Send(b) {
+				t.Fatal("the port is full")
+			}
+		}
+		var drops api.Drops
+		eventually(t, "both are dropped", func() bool {
+			var err error
+			if drops, err = d.Drops(api.DropsRequest{}); err != nil {
+				t.Fatal(err)
+			}
+			return len(drops.Drops) == 1 && drops.Drops[0].Packets == 2
+		})
+		got := &drops.Drops[0]
+		if got.Reason != "FRAGMENT_OVERLAP" || got.From != "alice" || got.Source != "10.9.1.4" || got.To != "bob" || got.Protocol != "udp" || got.SourcePort != c.port {
+			t.Errorf("fragment %d is refused: %+v", c.refused, got)
+		}
+	}
+}
+
 // changed returns a text in which one part, which it must have, is another one.
 func changed(t *testing.T, text, part, other string) string {
 	t.Helper()

@@ -25,7 +25,11 @@ are its source and its destination.
 What every kernel sends unasked and no VPC carries (broadcast, multicast) is
 dropped too; it is counted below the table, and listed with --all. The switch
 remembers 64 flows by sender and reason; of more than that the oldest are counted
-together.`
+together.
+
+Fragments that are given up while they wait for the rest of their datagram count
+here, too. Of FRAGMENT_TIMEOUT no more is known than the sender; of the others the
+addresses, and the ports if they came with the fragment that was refused.`
 
 // A whyQuery is what the user wants to know of drops.
 type whyQuery struct {
