@@ -135,7 +135,14 @@ func ruleObject(cfg *vswitch.Config, object string) (string, error) {
 			return "nacl:" + name, nil
 		}
 	}
-	return "", fmt.Errorf("no security group or network ACL %q in VPC %s%s: want sg:NAME, nacl:NAME, or the id of one", object, cfg.VPC.Name, didYouMean(object, known))
+	meant := object
+	for _, kind := range []string{"sg:", "nacl:"} { // nobody else's name is as near
+		if slices.Contains(known, kind+object) {
+			meant = kind + object
+			break
+		}
+	}
+	return "", fmt.Errorf("no security group or network ACL %q in VPC %s%s: want sg:NAME, nacl:NAME, or the id of one", object, cfg.VPC.Name, didYouMean(meant, known))
 }
 
 // listRules returns the rules of one object, "" for all, as a configuration has

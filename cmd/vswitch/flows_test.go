@@ -89,8 +89,8 @@ func TestFlowsErrors(t *testing.T) {
 		"flows --format ${acton}":  "vswitch: --format: flow logs have no field \"acton\" (did you mean \"action\"?)\n",
 		"flows --format ${action":  "vswitch: --format: \"${action\": want fields as in \"${version} ${action}\", separated by spaces\n",
 		"flows -F -o json":         "vswitch: -F has no end, and -o json prints one document: use -o jsonl or table\n",
-		"flows one two":            "vswitch: accepts at most 1 arg(s), received 2\nusage: vswitch flows [INSTANCE] [flags]\n",
-		"flows --format default x": "vswitch: the switch is not running\n",
+		"flows one two":            "vswitch: flows takes at most 1 argument, and got 2\nusage: vswitch flows [INSTANCE] [flags]\n",
+		"flows --format default x": "vswitch: the switch is not running (start it with vswitch up)\n",
 	} {
 		got := invoke(t, root, strings.Fields(args)...)
 		if got.err != want || got.code == exitOK || got.out != "" {

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -68,10 +69,13 @@ func (c *cli) reach(args []string, matrix bool) error {
 	if c.format == formatCSV {
 		return csv.NewWriter(c.out).WriteAll(rows)
 	}
+	if matrix && c.format == formatTable && slices.ContainsFunc(reply.Flows, func(f api.ReachFlow) bool { return f.Verdict == api.VerdictPartial }) {
+		defer c.talk("~ partial: the request passes, its reply does not, or not for every source port (vswitch explain says why)")
+	}
 	return c.print(output{
 		document: &reply,
 		items:    asItems(reply.Flows),
-		table:    func(w io.Writer, _ bool) error { return writeReach(w, rows, matrix) },
+		table:    func(w io.Writer, _ bool) error { return writeReach(w, &reply, rows, matrix) },
 	})
 }
 
@@ -99,12 +103,12 @@ func (c *cli) reached(r api.ReachRequest) (api.Reach, error) {
 
 // writeReach prints rows, the first of which is their head. A list needs none: it
 // reads as sentences.
-func writeReach(w io.Writer, rows [][]string, matrix bool) error {
+func writeReach(w io.Writer, r *api.Reach, rows [][]string, matrix bool) error {
 	if matrix {
 		return writeTable(w, "", rows)
 	}
 	if len(rows) == 1 {
-		_, err := fmt.Fprintln(w, "nothing arrives anywhere")
+		_, err := fmt.Fprintln(w, nothingReached(r))
 		return err
 	}
 	lines := make([][]string, 0, len(rows))
@@ -112,6 +116,17 @@ func writeReach(w io.Writer, rows [][]string, matrix bool) error {
 		lines = append(lines, append([]string{row[0] + " -> " + row[1]}, row[2:]...))
 	}
 	return writeTable(w, "", lines)
+}
+
+// nothingReached says that nothing arrives of what was asked for.
+func nothingReached(r *api.Reach) string {
+	switch {
+	case r.From == "":
+		return "nothing arrives anywhere"
+	case r.To == "":
+		return r.From + " reaches nobody"
+	}
+	return r.From + " does not reach " + r.To
 }
 
 // reachList returns a head and a row for each service that arrives. The family is

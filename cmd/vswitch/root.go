@@ -63,9 +63,7 @@ func newRoot(c *cli) *cobra.Command {
 	root.SetIn(c.in)
 	root.SetOut(c.out)
 	root.SetErr(c.err)
-	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
-		return &usageError{fmt.Errorf("%w\nsee '%s --help'", err, cmd.CommandPath())}
-	})
+	root.SetFlagErrorFunc(flagError)
 	flags := root.PersistentFlags()
 	flags.StringVarP(&c.file, "file", "f", os.Getenv("VSWITCH_FILE"), "the VPC's `FILE` (default ./vpc.toml, or $VSWITCH_FILE)")
 	flags.Lookup("file").DefValue = "" // the help must not depend on the environment

@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"strconv"
 	"time"
@@ -27,6 +28,18 @@ decide in their stead.`
 type rulesQuery struct {
 	object                  string // sg:NAME, nacl:NAME or an id; "" for all
 	unused, shadowed, reset bool
+}
+
+// sought says what a rule has to be to be listed; every object has the implicit ones,
+// so that a list without these words is never empty.
+func (q *rulesQuery) sought() string {
+	switch {
+	case q.unused && q.shadowed:
+		return "unused and shadowed"
+	case q.unused:
+		return "unused"
+	}
+	return "shadowed"
 }
 
 func newRules(c *cli) *cobra.Command {
@@ -98,7 +111,13 @@ func (c *cli) printRules(q rulesQuery, reply api.Rules, client *api.Client) erro
 		names[i] = r.Object + "/" + r.Direction + "/" + r.ID
 	}
 	err := c.print(output{
-		table:    func(w io.Writer, _ bool) error { return writeRules(w, shown, q.object == "", time.Now()) },
+		table: func(w io.Writer, _ bool) error {
+			if len(shown) == 0 {
+				_, err := fmt.Fprintln(w, "no rule is "+q.sought())
+				return err
+			}
+			return writeRules(w, shown, q.object == "", time.Now())
+		},
 		document: api.Rules{Rules: shown},
 		items:    asItems(shown),
 		names:    names,

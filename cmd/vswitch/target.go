@@ -104,7 +104,7 @@ func (c *cli) target(p purpose) (stateDir, error) {
 	}
 	switch len(all) {
 	case 0:
-		return stateDir{}, api.ErrNotRunning
+		return stateDir{}, fmt.Errorf("%w (start it with vswitch up)", api.ErrNotRunning)
 	case 1:
 		return all[0], nil
 	}

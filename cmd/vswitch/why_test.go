@@ -158,8 +158,10 @@ func TestRulesArePrinted(t *testing.T) {
 		t.Fatal(err)
 	}
 	golden(t, filepath.Join("table", "rules-web"), b.String())
-	if _, err := listRules(cfg, "sg:wbe"); err == nil || !strings.Contains(err.Error(), `did you mean "sg:web"`) {
-		t.Errorf("error %v", err)
+	for given, meant := range map[string]string{"sg:wbe": "sg:web", "web": "sg:web", "private": "nacl:private"} {
+		if _, err := listRules(cfg, given); err == nil || !strings.Contains(err.Error(), `did you mean "`+meant+`"`) {
+			t.Errorf("%s: error %v", given, err)
+		}
 	}
 	if same, err := listRules(cfg, cfg.IDs()["nacl.private"]); err != nil || same[0].Key.Object != "nacl:private" {
 		t.Errorf("by id: %v, %v", same, err)

@@ -90,7 +90,10 @@ func (q *Query) service() string {
 // words returns the flow in a line: "web1 10.0.1.10:* -> app1 10.0.2.10:8080/tcp".
 func (q *Query) words() string {
 	from, to := named(q.From), named(q.To)
-	if !q.Protocol.HasPorts() {
+	switch {
+	case !q.Protocol.HasPorts() && !q.Protocol.HasTypes():
+		return fmt.Sprintf("%s -> %s protocol %s", from, to, q.Protocol)
+	case !q.Protocol.HasPorts():
 		s := Leg{packet: q.packet(0)}
 		return fmt.Sprintf("%s -> %s %s", from, to, s.service())
 	}

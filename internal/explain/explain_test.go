@@ -277,6 +277,18 @@ func TestCircle(t *testing.T) {
 	}
 }
 
+// The line above an explanation says what was asked.
+func TestWordsOfAFlow(t *testing.T) {
+	x := explainer(t, two)
+	for service, want := range map[string]string{
+		"tcp/22": "a2 10.0.1.11:* -> b2 10.0.2.21:22/tcp", "icmp": "a2 10.0.1.11 -> b2 10.0.2.21 icmp echo-request", "47": "a2 10.0.1.11 -> b2 10.0.2.21 protocol 47",
+	} {
+		if e, err := x.Document(api.ExplainRequest{From: "a2", To: "b2", Service: service}); err != nil || e.Words != want {
+			t.Errorf("%s: %q, %v, want %q", service, e.Words, err, want)
+		}
+	}
+}
+
 // BenchmarkExplain is an exchange between two subnets, all gates passed both ways:
 // `vswitch test` asks 1,000 of them.
 func BenchmarkExplain(b *testing.B) {
