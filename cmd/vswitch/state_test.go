@@ -139,6 +139,34 @@ func TestTarget(t *testing.T) {
 	}
 }
 
+// Whoever reads of another VPC than that of the file here is told so.
+func TestAnotherVPCIsNamed(t *testing.T) {
+	const note = "note: this is about VPC vst-a; vpc.toml describes VPC vst-unit, which does not run\n"
+	for _, c := range []struct{ running, file, args, want string }{
+		{"vst-a", "/a", "why", note},
+		{"vst-a", "/a", "why -q", ""},
+		{"vst-a", "/a", "why --vpc vst-a", ""},
+		{"vst-a", "vpc.toml", "why", ""}, // it had that name when it was built
+		{"vst-unit", "/a", "why", ""},
+	} {
+		dir, root := t.TempDir(), t.TempDir()
+		t.Chdir(dir)
+		t.Setenv("VSWITCH_FILE", "")
+		if err := os.WriteFile("vpc.toml", []byte(twoInstances), 0o644); err != nil {
+			t.Fatal(err)
+		}
+		file := c.file
+		if file == "vpc.toml" {
+			file = filepath.Join(dir, file)
+		}
+		fill(t, root, c.running, file)
+		got := invoke(t, root, strings.Fields(c.args)...)
+		if said, _, _ := strings.Cut(got.err, "vswitch: "); said != c.want {
+			t.Errorf("%s of %s, built from %s: says %q, want %q", c.args, c.running, c.file, got.err, c.want)
+		}
+	}
+}
+
 func TestWithoutARuntimeDirectory(t *testing.T) {
 	c := &cli{}
 	if _, err := c.target(toRead); err == nil || !strings.Contains(err.Error(), "XDG_RUNTIME_DIR is not set") {

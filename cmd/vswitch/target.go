@@ -135,7 +135,26 @@ func (c *cli) client(p purpose) (stateDir, *api.Client, error) {
 	if err != nil {
 		return stateDir{}, nil, err
 	}
+	if p == toRead {
+		c.sayOther(s)
+	}
 	return s, api.NewClient(s.socket()), nil
+}
+
+// sayOther says that the VPC taken for what is meant is not that of the file in this
+// directory.
+func (c *cli) sayOther(s stateDir) {
+	if c.vpc != "" || c.file != "" {
+		return
+	}
+	cfg, path, err := c.load()
+	if err != nil || cfg.VPC.Name == s.vpc {
+		return
+	}
+	if r, err := readRecord(s); err == nil && samePath(r.File, path) {
+		return // the file has got another name since
+	}
+	c.talk("note: this is about VPC %s; %s describes VPC %s, which does not run", s.vpc, c.givenFile(), cfg.VPC.Name)
 }
 
 // runningOrFile asks the VPC of this invocation or, if it does not run, answers from
