@@ -2,6 +2,7 @@ package vswitch
 
 import (
 	"net/netip"
+	"strings"
 
 	"vswitch/conntrack"
 	"vswitch/filter"
@@ -185,13 +186,12 @@ func limits(c *Config, inst *Instance) conntrack.Limits {
 }
 
 // groupRulesByID indexes all rules of security groups for traces.
-func groupRulesByID(c *Config) map[string]Rule {
-	byID := make(map[string]Rule)
-	for i := range c.SecurityGroups {
-		for _, d := range directions {
-			for _, r := range c.SecurityGroups[i].list(nil, d) {
-				byID[r.Key.ID] = r
-			}
+func groupRulesByID(c *Config) map[string]*Rule {
+	all := AllRules(c)
+	byID := make(map[string]*Rule, len(all))
+	for i := range all {
+		if r := &all[i]; strings.HasPrefix(r.Key.Object, "sg:") && r.Key.ID != ImplicitDeny {
+			byID[r.Key.ID] = r
 		}
 	}
 	return byID

@@ -22,7 +22,7 @@ type plane struct {
 	subnets   map[string]*subnet
 	routers   map[wire.Addr]bool // the router's address in every subnet
 	services  map[wire.Addr]bool // addresses of platform services inside the VPC's blocks
-	rules     map[string]Rule    // security-group rules by id, for traces
+	rules     map[string]*Rule   // security-group rules by id, for traces
 
 	numbers   *ruleNumbers              // of all rules
 	former    formerNames               // for what was seen before this plane was published

@@ -49,7 +49,14 @@ var directions = [2]policy.Direction{policy.Ingress, policy.Egress}
 // AllRules lists the rules of a completed configuration in its order, the implicit
 // denies behind the rules of each list.
 func AllRules(c *Config) []Rule {
-	var all []Rule
+	n := 2 * (len(c.SecurityGroups) + len(c.NetworkACLs)) // the implicit denies
+	for i := range c.SecurityGroups {
+		n += len(c.SecurityGroups[i].Ingress) + len(c.SecurityGroups[i].Egress)
+	}
+	for i := range c.NetworkACLs {
+		n += len(c.NetworkACLs[i].Ingress) + len(c.NetworkACLs[i].Egress)
+	}
+	all := make([]Rule, 0, n)
 	for i := range c.SecurityGroups {
 		for _, d := range directions {
 			all = c.SecurityGroups[i].list(all, d)
