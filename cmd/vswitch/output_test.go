@@ -29,6 +29,7 @@ var printed = map[string]reflect.Type{
 	"check":        reflect.TypeFor[checkResult](),
 	"status":       reflect.TypeFor[api.Status](),
 	"explain":      reflect.TypeFor[api.Explanation](),
+	"top":          reflect.TypeFor[api.Busiest](),
 	"why":          reflect.TypeFor[api.Drops](),
 	"rules":        reflect.TypeFor[api.Rules](),
 	"test":         reflect.TypeFor[testReport](),

@@ -22,25 +22,29 @@ terminals show fewer columns, and low ones fewer rows.
 Keys: q quits, s changes the order of the ports, p pauses, the arrows scroll.
 
 Without a terminal, -n prints so many screens, each over one second, and ends;
---once is -n 1. Programs had better take "vswitch status -o json" or the metrics
+--once is -n 1. -o json prints the flows and rules of one second; the ports are in
+"vswitch status -o json". Programs that watch had better take the metrics
 ([api] metrics = "127.0.0.1:9464" in the file).`
 
 func newTop(c *cli) *cobra.Command {
 	once, screens := false, 0
 	cmd := &cobra.Command{
-		Use:     "top",
-		Short:   "Show ports, flows, rules and drops as they change",
-		Long:    topLong,
-		Example: "  vswitch top\n  vswitch top --once",
-		GroupID: groupInspect,
-		Args:    noArgs(),
+		Use:         "top",
+		Short:       "Show ports, flows, rules and drops as they change",
+		Long:        topLong,
+		Example:     "  vswitch top\n  vswitch top --once\n  vswitch top -o json",
+		GroupID:     groupInspect,
+		Args:        noArgs(),
+		Annotations: map[string]string{formatsKey: formatsPlain},
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			switch {
 			case once && cmd.Flags().Changed("count"):
 				return usagef("--once means -n 1, and -n %d was asked for as well", screens)
 			case cmd.Flags().Changed("count") && screens < 1:
 				return usagef("-n %d: want 1 or more", screens)
-			case once:
+			case c.format == formatJSON && screens > 1:
+				return usagef("-o json prints one document, and -n %d asks for more screens", screens)
+			case once, c.format == formatJSON:
 				screens = 1
 			}
 			return c.top(screens)
@@ -104,7 +108,7 @@ func askTop(client *api.Client, over time.Duration) (look topLook, err error) {
 	return look, err
 }
 
-// printTop prints so many screens, each over one interval.
+// printTop prints so many screens, each over one interval, or the document of one.
 func (c *cli) printTop(screens int, ask topAsk) error {
 	old, err := ask(0)
 	if err != nil {
@@ -114,6 +118,9 @@ func (c *cli) printTop(screens int, ask topAsk) error {
 		now, err := ask(topInterval)
 		if err != nil {
 			return err
+		}
+		if c.format == formatJSON {
+			return api.Encode(c.out, now.busiest)
 		}
 		lines, _ := newTopView(&old, &now).lines(topScreen{})
 		var b strings.Builder

@@ -2,9 +2,11 @@ package main
 
 import (
 	"bytes"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"path/filepath"
+	"reflect"
 	"slices"
 	"strings"
 	"testing"
@@ -311,6 +313,25 @@ func TestPrintTop(t *testing.T) {
 	}
 }
 
+func TestTopDocument(t *testing.T) {
+	old, now := busyLooks(2, 2)
+	looks := []topLook{old, now}
+	ask := func(time.Duration) (topLook, error) {
+		look := looks[0]
+		looks = looks[1:]
+		return look, nil
+	}
+	var b bytes.Buffer
+	c := &cli{out: &b, format: formatJSON}
+	if err := c.printTop(1, ask); err != nil {
+		t.Fatal(err)
+	}
+	var got api.Busiest
+	if err := json.Unmarshal(b.Bytes(), &got); err != nil || !reflect.DeepEqual(got, now.busiest) || len(got.Flows) == 0 {
+		t.Errorf("%v: %s", err, &b)
+	}
+}
+
 func TestTopErrors(t *testing.T) {
 	for _, c := range []struct {
 		args []string
@@ -319,7 +340,9 @@ func TestTopErrors(t *testing.T) {
 	}{
 		{[]string{"top", "-n", "0"}, exitUsage, "want 1 or more"},
 		{[]string{"top", "-n", "2", "--once"}, exitUsage, "--once means -n 1"},
-		{[]string{"top", "-o", "json"}, exitUsage, "text only"},
+		{[]string{"top", "-o", "json", "-n", "2"}, exitUsage, "one document"},
+		{[]string{"top", "-o", "jsonl"}, exitUsage, "json"},
+		{[]string{"top", "-o", "json"}, exitFailure, "not running"},
 		{[]string{"top", "--once"}, exitFailure, "not running"},
 	} {
 		t.Chdir(t.TempDir())
