@@ -78,6 +78,9 @@ func (v *validator) checkEntries(at place, blocks []netip.Prefix) {
 // checkSecurityGroups checks every security group and its rules.
 func (v *validator) checkSecurityGroups() {
 	seen := make(map[string]string, len(v.c.SecurityGroups))
+	if !v.groups.defined(defaultName) {
+		seen[defaultName] = defaultName // the VPC has it without being told
+	}
 	for i := range v.c.SecurityGroups {
 		g := &v.c.SecurityGroups[i]
 		at := place{table: "security_group", name: g.Name}

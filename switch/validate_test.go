@@ -68,6 +68,11 @@ func TestValidate(t *testing.T) {
 			`instance.one: the name is taken by "one"`},
 		{"two groups that differ in case", func(c *Config) { c.SecurityGroups = append(c.SecurityGroups, SecurityGroup{Name: "Web"}) },
 			`security_group.Web: the name is taken by "web"`},
+		{"a group that differs in case from the default one, which is not written", func(c *Config) { c.SecurityGroups = append(c.SecurityGroups, SecurityGroup{Name: "deFault"}) },
+			`security_group.deFault: the name is taken by "default"`},
+		{"a group that differs in case from the default one, which comes later", func(c *Config) {
+			c.SecurityGroups = append(c.SecurityGroups, SecurityGroup{Name: "deFault"}, SecurityGroup{Name: "default"})
+		}, `security_group.default: the name is taken by "deFault"`},
 		{"the default group is there without being written", func(c *Config) { rule(c, tcp(1), Peer{Kind: PeerSecurityGroup, Name: "default"}) }, ""},
 		{"empty name", func(c *Config) { c.PrefixLists[0].Name = "" },
 			"prefix_list: the name is empty"},
