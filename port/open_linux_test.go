@@ -363,7 +363,7 @@ func TestOpenTAPUsesTheCallersNamespaceAndKeepsIt(t *testing.T) {
 	isolate(t)
 	other := newNeighbour(t)
 	var tap *TAP
-	var stat, kept unix.Stat_t
+	var stat unix.Stat_t
 	other.do(t, func() error {
 		taps, err := OpenTAP("vst-port-0", 1)
 		if err != nil {
@@ -381,13 +381,8 @@ func TestOpenTAPUsesTheCallersNamespaceAndKeepsIt(t *testing.T) {
 		t.Errorf("the link is in this namespace (%v)", err)
 	}
 	other.end()
-	ns, err := unix.IoctlRetInt(tap.FD(), unix.TUNGETDEVNETNS)
-	if err != nil {
-		t.Fatalf("namespace of the interface: %v", err)
-	}
-	defer unix.Close(ns)
-	if err := unix.Fstat(ns, &kept); err != nil || kept.Ino != stat.Ino {
-		t.Errorf("the interface is in namespace %d, %v, want %d", kept.Ino, err, stat.Ino)
+	if at, err := tap.Place(); err != nil || at != (Place{"vst-port-0", stat.Dev, stat.Ino}) {
+		t.Errorf("the interface is at %v, %v, want namespace %d", at, err, stat.Ino)
 	}
 	if s := tap.Write(experimental(100, 1)); s != OK {
 		t.Errorf("Write: %v, want ok", s)
@@ -400,6 +395,10 @@ func TestTAPMovedIntoANamespaceGoesWithIt(t *testing.T) {
 	isolate(t)
 	other := newNeighbour(t)
 	tap := openUp(t, "vst-port-0", 1)[0]
+	before, err := tap.Place()
+	if err != nil {
+		t.Fatal(err)
+	}
 	ns := -1
 	other.do(t, func() (err error) {
 		ns, err = unix.Open("/proc/thread-self/ns/net", unix.O_RDONLY|unix.O_CLOEXEC, 0)
@@ -409,6 +408,9 @@ func TestTAPMovedIntoANamespaceGoesWithIt(t *testing.T) {
 		t.Fatal(err)
 	}
 	unix.Close(ns)
+	if after, err := tap.Place(); err != nil || after.Name != before.Name || after.Inode == before.Inode {
+		t.Errorf("the interface was at %v, is now at %v, %v", before, after, err)
+	}
 	if s := tap.Write(experimental(100, 1)); s != Down { // the move took it down
 		t.Errorf("Write after the move: %v, want down", s)
 	}
@@ -421,6 +423,9 @@ func TestTAPMovedIntoANamespaceGoesWithIt(t *testing.T) {
 	}
 	if s := tap.Write(experimental(100, 1)); s != Gone {
 		t.Errorf("Write: %v, want gone", s)
+	}
+	if at, err := tap.Place(); !errors.Is(err, unix.EBADFD) {
+		t.Errorf("Place: %v, %v, want EBADFD", at, err)
 	}
 }
 

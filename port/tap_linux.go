@@ -1,6 +1,7 @@
 package port
 
 import (
+	"errors"
 	"fmt"
 	"sync/atomic"
 	"syscall"
@@ -113,6 +114,36 @@ func (t *TAP) Offloads() Offloads { return t.offloads }
 
 // Name returns the name that the interface had when it was opened.
 func (t *TAP) Name() string { return t.name }
+
+// A Place is where an interface is.
+type Place struct {
+	Name   string
+	Device uint64 // with Inode, the identity of the network namespace, as stat(2) has it
+	Inode  uint64
+}
+
+// Place returns where the interface is now: somebody may have renamed it, or moved
+// it. It returns an error once the interface, its namespace, or the
+// descriptor is gone. The namespace may have lost its names since.
+func (t *TAP) Place() (Place, error) {
+	fd := t.FD()
+	ifr, err := unix.NewIfreq("")
+	if err != nil {
+		return Place{}, err
+	}
+	if err := unix.IoctlIfreq(fd, unix.TUNGETIFF, ifr); err != nil {
+		return Place{}, fmt.Errorf("tap %s: name: %w", t.name, err)
+	}
+	namespace, err := unix.IoctlRetInt(fd, unix.TUNGETDEVNETNS)
+	if err != nil {
+		return Place{}, fmt.Errorf("tap %s: namespace: %w", t.name, err)
+	}
+	var st unix.Stat_t
+	if err := errors.Join(unix.Fstat(namespace, &st), unix.Close(namespace)); err != nil {
+		return Place{}, fmt.Errorf("tap %s: namespace: %w", t.name, err)
+	}
+	return Place{ifr.Name(), st.Dev, st.Ino}, nil
+}
 
 // Close implements Device. The interface goes with its last queue; a child that
 // is being started at that moment holds it until its exec is through, so whoever

@@ -6,6 +6,8 @@ import (
 	"maps"
 	"slices"
 
+	"golang.org/x/sys/unix"
+
 	"vswitch/port"
 	vswitch "vswitch/switch"
 )
@@ -25,14 +27,20 @@ type Change struct {
 	freshHosts []hostsDirectory
 	freshEtc   bool // /etc/netns was made by this Change
 
-	devices map[string][]port.Device // the queues of those of attach, by instance
-	indexes map[string]int           // the indexes of their links, by instance
+	opened map[string]tap // those of attach, by instance
+}
+
+// A tap is a TAP that this process has opened, and gives away: whoever has its
+// queues closes them.
+type tap struct {
+	queues []*port.TAP
+	index  int // the link's
 }
 
 // An attachment is an endpoint whose device this process has opened.
 type attachment struct {
 	endpoint
-	index int // the link's
+	tap
 }
 
 // Prepare makes the namespaces and devices that the completed configuration full
@@ -48,11 +56,10 @@ func (l *Lab) Prepare(full vswitch.Config) (*Change, error) {
 		return nil, err
 	}
 	c := &Change{
-		lab:     l,
-		config:  full,
-		wanted:  wanted,
-		devices: map[string][]port.Device{},
-		indexes: map[string]int{},
+		lab:    l,
+		config: full,
+		wanted: wanted,
+		opened: map[string]tap{},
 	}
 	var vpc string
 	l.recorded(func(j *journal) {
@@ -74,7 +81,15 @@ func (l *Lab) Prepare(full vswitch.Config) (*Change, error) {
 
 // Devices returns the devices of the instances that had none, by instance, each
 // with all of its queues. They are the caller's, unless the Change is rolled back.
-func (c *Change) Devices() map[string][]port.Device { return maps.Clone(c.devices) }
+func (c *Change) Devices() map[string][]port.Device {
+	devices := make(map[string][]port.Device, len(c.opened))
+	for instance, d := range c.opened {
+		for _, q := range d.queues {
+			devices[instance] = append(devices[instance], q)
+		}
+	}
+	return devices
+}
 
 // plan sorts the instances into those that need a device and those that change,
 // and refuses what is not ours. It makes nothing.
@@ -97,14 +112,22 @@ func (c *Change) plan() error {
 }
 
 // works reports whether the link still is in its place. Somebody may have
-// deleted it, or its namespace.
+// deleted it, or its namespace: this process alone keeps that alive then. No thread
+// goes there to look: every reload asks this of every instance.
 func (a *attachment) works() bool {
-	index := 0
-	err := a.inside(func() (err error) {
-		index, err = linkIndex(a.device)
-		return err
-	})
-	return err == nil && index == a.index
+	path := ownNamespace
+	if !a.host() {
+		var err error
+		if path, err = namespacePath(a.namespace); err != nil {
+			return false
+		}
+	}
+	var there unix.Stat_t
+	if err := unix.Stat(path, &there); err != nil {
+		return false
+	}
+	at, err := a.queues[0].Place()
+	return err == nil && at == port.Place{Name: a.device, Device: there.Dev, Inode: there.Ino}
 }
 
 // claim returns an error if what the endpoint needs belongs to somebody else.
@@ -141,15 +164,6 @@ func (c *Change) hosts(e *endpoint) hostsDirectory {
 	return hostsDirectory{vpc: c.config.VPC.Name, instance: e.instance, namespace: e.namespace}
 }
 
-// hostsFiles returns the contents of the hosts files: for instances with IPv6, and
-// for those without.
-func (c *Change) hostsFiles() map[bool]string {
-	return map[bool]string{
-		true:  hostsFile(&c.config, c.wanted, true),
-		false: hostsFile(&c.config, c.wanted, false),
-	}
-}
-
 // Rollback undoes what Prepare did, and closes the devices. After a Commit or a
 // Rollback it does nothing.
 func (c *Change) Rollback() error {
@@ -160,8 +174,8 @@ func (c *Change) Rollback() error {
 	l.change = nil
 	var errs []error
 	// A TAP ends with its descriptor, and with it its addresses and routes.
-	for name, queues := range c.devices {
-		if err := closeQueues(queues); err != nil {
+	for name, d := range c.opened {
+		if err := closeQueues(d.queues); err != nil {
 			errs = append(errs, fmt.Errorf("instance %s: %w", name, err))
 		}
 	}

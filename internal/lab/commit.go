@@ -42,11 +42,11 @@ func (c *Change) Commit() error {
 func (c *Change) adopt() {
 	attached := make(map[string]attachment, len(c.wanted))
 	for instance, e := range c.wanted {
-		index, fresh := c.indexes[instance]
+		d, fresh := c.opened[instance]
 		if !fresh {
-			index = c.lab.attached[instance].index
+			d = c.lab.attached[instance].tap
 		}
-		attached[instance] = attachment{e, index}
+		attached[instance] = attachment{e, d}
 	}
 	c.lab.attached = attached
 }
@@ -124,13 +124,24 @@ func (c *Change) retire() error {
 
 // rewriteHosts brings the hosts files up to date.
 func (c *Change) rewriteHosts() error {
-	names := c.hostsFiles()
+	names, err := newNaming(&c.config, c.wanted)
+	if err != nil {
+		return err
+	}
 	var errs []error
+	before := c.lab.settled
+	c.lab.settled = make(map[string]settled, len(c.config.Instances))
 	for i := range c.config.Instances {
 		e := c.wanted[c.config.Instances[i].Name]
-		if !e.host() {
-			errs = append(errs, c.hosts(&e).write(names[e.ipv6()]))
+		if e.host() {
+			continue
 		}
+		known := before[e.namespace]
+		if known == nil {
+			known = settled{}
+		}
+		c.lab.settled[e.namespace] = known
+		errs = append(errs, c.hosts(&e).write(names, e.ipv6(), known))
 	}
 	return errors.Join(errs...)
 }

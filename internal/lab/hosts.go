@@ -6,7 +6,6 @@ import (
 	"io"
 	"os"
 	"path/filepath"
-	"regexp"
 	"strings"
 
 	"golang.org/x/sys/unix"
@@ -76,48 +75,80 @@ func hostsFile(c *vswitch.Config, endpoints map[string]endpoint, ipv6 bool) stri
 	return b.String()
 }
 
-// hostsLine is the line of nsswitch.conf that says where names come from.
-var hostsLine = regexp.MustCompile(`(?m)^hosts:.*$`)
+// A naming is how the names of a VPC resolve: what the files in the instances'
+// directories say.
+type naming struct {
+	hosts  map[bool]string   // the lines of the hosts file, of instances with IPv6 and without
+	others map[string]string // the other files; one whose counterpart in /etc the host lacks is left out, for it could not be laid over anything
+}
 
-// files returns the directory's files. A file whose counterpart in /etc the host
-// lacks is left out, for it could not be laid over anything.
-func (d hostsDirectory) files(hosts string) (map[string]string, error) {
-	if _, err := os.Stat("/etc/hosts"); err != nil {
-		return nil, fmt.Errorf("hosts of %s: /etc/hosts must exist, for the names of the VPC are laid over it: %w", d.instance, err)
+// newNaming returns the naming of a VPC on this host. Only instances in namespaces
+// of their own need one.
+func newNaming(c *vswitch.Config, endpoints map[string]endpoint) (naming, error) {
+	needed := false
+	for _, e := range endpoints {
+		needed = needed || !e.host()
 	}
-	files := map[string]string{"hosts": d.mark() + hosts}
+	if !needed {
+		return naming{}, nil
+	}
+	if _, err := os.Stat("/etc/hosts"); err != nil {
+		return naming{}, fmt.Errorf("/etc/hosts must exist, for the names of the VPC are laid over it: %w", err)
+	}
+	n := naming{
+		hosts:  map[bool]string{true: hostsFile(c, endpoints, true), false: hostsFile(c, endpoints, false)},
+		others: map[string]string{},
+	}
 	if _, err := os.Stat("/etc/resolv.conf"); err == nil {
-		files["resolv.conf"] = "# This VPC has no DNS service: names come from /etc/hosts.\n"
+		n.others["resolv.conf"] = "# This VPC has no DNS service: names come from /etc/hosts.\n"
 	}
 	// The host's own list may name services that answer for the host, over a socket
 	// of its own, or that wait for the network.
 	nsswitch, err := os.ReadFile("/etc/nsswitch.conf")
 	if errors.Is(err, os.ErrNotExist) {
-		return files, nil
+		return n, nil
 	}
 	if err != nil {
-		return nil, fmt.Errorf("hosts of %s: %w", d.instance, err)
+		return naming{}, fmt.Errorf("hosts: %w", err)
 	}
-	files["nsswitch.conf"] = "hosts: files\n" + hostsLine.ReplaceAllString(string(nsswitch), "")
-	return files, nil
-}
-
-// write makes the directory if need be, and writes its files. They are written in
-// place, because running commands have them mounted over their /etc and would
-// keep a file that was replaced.
-func (d hostsDirectory) write(hosts string) error {
-	files, err := d.files(hosts)
-	if err != nil {
-		return err
-	}
-	if err := os.MkdirAll(d.path(), 0o755); err != nil {
-		return fmt.Errorf("hosts of %s: %w", d.instance, err)
-	}
-	for name, content := range files {
-		if err := writeInPlace(filepath.Join(d.path(), name), content); err != nil {
-			return fmt.Errorf("hosts of %s: %w", d.instance, err)
+	services := "hosts: files\n"
+	for line := range strings.Lines(string(nsswitch)) {
+		if !strings.HasPrefix(line, "hosts:") {
+			services += line
 		}
 	}
+	n.others["nsswitch.conf"] = services
+	return n, nil
+}
+
+// write makes the directory if need be, and writes those of its files that are not
+// known to be right. They are written in place, because running commands have them
+// mounted over their /etc and would keep a file that was replaced.
+func (d hostsDirectory) write(n naming, ipv6 bool, known settled) error {
+	if err := d.writeFile("hosts", d.mark()+n.hosts[ipv6], known); err != nil {
+		return err
+	}
+	for name, content := range n.others {
+		if err := d.writeFile(name, content, known); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (d hostsDirectory) writeFile(name, content string, known settled) error {
+	path := filepath.Join(d.path(), name)
+	if known.hold(path, content) {
+		return nil
+	}
+	err := os.MkdirAll(d.path(), 0o755)
+	if err == nil {
+		err = writeInPlace(path, content)
+	}
+	if err != nil {
+		return fmt.Errorf("hosts of %s: %w", d.instance, err)
+	}
+	known.remember(path, content)
 	return nil
 }
 

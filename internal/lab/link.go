@@ -21,43 +21,43 @@ const queueLength = 1000
 
 // openLink makes the endpoint's TAP with so many queues, and gives it everything
 // but a way into the VPC's other subnets: that is what routes adds. It is called on
-// a thread inside the endpoint's namespace. The index is the link's.
-func (e *endpoint) openLink(count int) (queues []port.Device, index int, err error) {
+// a thread inside the endpoint's namespace.
+func (e *endpoint) openLink(count int) (tap, error) {
 	h, err := netlink.NewHandle(unix.NETLINK_ROUTE)
 	if err != nil {
-		return nil, 0, fmt.Errorf("netlink: %w", err)
+		return tap{}, fmt.Errorf("netlink: %w", err)
 	}
 	defer h.Close()
 	// A second open of a multi-queue TAP would join it, whoever made it.
 	switch _, err := h.LinkByName(e.device); {
 	case err == nil && e.host():
-		return nil, 0, fmt.Errorf("link %s: exists and vswitch did not make it: delete it (ip link del %s), or choose another name with ifname", e.device, e.device)
+		return tap{}, fmt.Errorf("link %s: exists and vswitch did not make it: delete it (ip link del %s), or choose another name with ifname", e.device, e.device)
 	case err == nil:
-		return nil, 0, fmt.Errorf("link %s: exists in namespace %s and vswitch did not make it: delete it (ip -n %s link del %s)", e.device, e.namespace, e.namespace, e.device)
+		return tap{}, fmt.Errorf("link %s: exists in namespace %s and vswitch did not make it: delete it (ip -n %s link del %s)", e.device, e.namespace, e.namespace, e.device)
 	case !errors.As(err, &netlink.LinkNotFoundError{}):
-		return nil, 0, fmt.Errorf("link %s: %w", e.device, err)
+		return tap{}, fmt.Errorf("link %s: %w", e.device, err)
 	}
 	if !e.host() {
 		if err := e.openNamespaceSettings(h); err != nil {
-			return nil, 0, err
+			return tap{}, err
 		}
 	}
-	taps, err := port.OpenTAP(e.device, count)
+	queues, err := port.OpenTAP(e.device, count)
 	if err != nil {
-		return nil, 0, err
+		return tap{}, err
 	}
-	for _, t := range taps {
-		queues = append(queues, t)
+	if _, err := queues[0].Place(); errors.Is(err, unix.EINVAL) { // works asks for it
+		return tap{}, errors.Join(fmt.Errorf("link %s: this kernel cannot tell where it is: Linux 5.2 or newer is needed: %w", e.device, err), closeQueues(queues))
 	}
-	index, err = e.newLink(h)
+	index, err := e.newLink(h)
 	if err != nil {
-		return nil, 0, errors.Join(err, closeQueues(queues))
+		return tap{}, errors.Join(err, closeQueues(queues))
 	}
-	return queues, index, nil
+	return tap{queues, index}, nil
 }
 
 // closeQueues closes all queues of a device.
-func closeQueues(queues []port.Device) error {
+func closeQueues(queues []*port.TAP) error {
 	var errs []error
 	for _, q := range queues {
 		errs = append(errs, q.Close())
@@ -221,16 +221,6 @@ func deleteLink(name string, index int) (found bool, err error) {
 		return true, fmt.Errorf("link %s: delete: %w", name, err)
 	}
 	return true, nil
-}
-
-// linkIndex returns the index of the link of that name in the calling thread's
-// namespace.
-func linkIndex(name string) (int, error) {
-	link, err := netlink.LinkByName(name)
-	if err != nil {
-		return 0, fmt.Errorf("link %s: %w", name, err)
-	}
-	return link.Attrs().Index, nil
 }
 
 // setSysctl writes one of /proc/sys; for what is below net, that of the calling

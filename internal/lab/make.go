@@ -42,7 +42,7 @@ func (c *Change) make() error {
 	return c.lab.record(func(j *journal) {
 		for i := range c.attach {
 			if e := &c.attach[i]; e.host() {
-				j.Links[e.device] = linkRecord{Instance: e.instance, Index: c.indexes[e.instance]}
+				j.Links[e.device] = linkRecord{Instance: e.instance, Index: c.opened[e.instance].index}
 			}
 		}
 	})
@@ -100,7 +100,10 @@ func (c *Change) recordIntent() error {
 // writeHosts makes the hosts directories of the endpoints that get a device. The
 // other instances learn the new names from Commit.
 func (c *Change) writeHosts() error {
-	names := c.hostsFiles()
+	names, err := newNaming(&c.config, c.wanted)
+	if err != nil {
+		return err
+	}
 	for i := range c.attach {
 		e := &c.attach[i]
 		if e.host() {
@@ -114,7 +117,7 @@ func (c *Change) writeHosts() error {
 		if !exists {
 			c.freshHosts = append(c.freshHosts, d)
 		}
-		if err := d.write(names[e.ipv6()]); err != nil {
+		if err := d.write(names, e.ipv6(), settled{}); err != nil {
 			return err
 		}
 	}
@@ -137,7 +140,7 @@ func (c *Change) openLinks() error {
 			return fmt.Errorf("instance %s: %w", e.instance, err)
 		}
 		if e.host() {
-			ours[c.indexes[e.instance]] = true
+			ours[c.opened[e.instance].index] = true
 		}
 	}
 	return nil
@@ -152,9 +155,9 @@ func (c *Change) open(e *endpoint, ours map[int]bool) error {
 		}
 	}
 	return e.inside(func() error {
-		queues, index, err := e.openLink(max(1, c.lab.Queues))
+		d, err := e.openLink(max(1, c.lab.Queues))
 		if err == nil {
-			c.devices[e.instance], c.indexes[e.instance] = queues, index
+			c.opened[e.instance] = d
 		}
 		return err
 	})

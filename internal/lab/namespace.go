@@ -15,6 +15,9 @@ import (
 // runDir is where `ip netns` keeps the names of namespaces.
 const runDir = "/run/netns"
 
+// ownNamespace is that of this process: its threads go elsewhere for moments only.
+const ownNamespace = "/proc/self/ns/net"
+
 // An identity tells one namespace from all others that exist at the same time.
 type identity struct {
 	Device uint64 `json:"device"`
