@@ -177,3 +177,6 @@ func (s *Switch) Step() (frames int) {
 
 // Config returns the configuration that is running, completed.
 func (s *Switch) Config() Config { return s.plane.Load().config }
+
+// Generation returns how many configurations have been published so far, from 1.
+func (s *Switch) Generation() uint32 { return s.plane.Load().generation }

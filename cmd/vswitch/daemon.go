@@ -182,8 +182,10 @@ func (d *daemon) Reload(r api.ReloadRequest) (api.ReloadReply, error) {
 	case err != nil:
 		d.log.Error("reload refused: the running configuration stays", "file", d.file, "error", err)
 	default:
-		status := d.status()
-		reply.Status = &status
+		if r.Status {
+			status := d.status()
+			reply.Status = &status
+		}
 		d.log.Info("reloaded", "file", d.file, "generation", reply.Generation, "changes", len(reply.Changes))
 	}
 	return reply, err
@@ -221,7 +223,7 @@ func (d *daemon) reload(r api.ReloadRequest) (api.ReloadReply, error) {
 		return api.ReloadReply{}, err
 	}
 	running := d.sw.Config()
-	reply := api.ReloadReply{DryRun: r.DryRun, Changes: []api.Change{}, Generation: d.sw.Status().Generation}
+	reply := api.ReloadReply{DryRun: r.DryRun, Changes: []api.Change{}, Generation: d.sw.Generation()}
 	for _, c := range d.changes(&running, &full, read.API).Changes {
 		reply.Changes = append(reply.Changes, api.Change{Action: c.Action, Object: c.Object, Name: c.Name})
 	}
@@ -237,7 +239,7 @@ func (d *daemon) reload(r api.ReloadRequest) (api.ReloadReply, error) {
 		return api.ReloadReply{}, err
 	}
 	d.serveMetrics(next)
-	reply.Generation = d.sw.Status().Generation
+	reply.Generation = d.sw.Generation()
 	return reply, nil
 }
 
@@ -283,7 +285,7 @@ func (d *daemon) apply(full vswitch.Config, generation uint32) (warnings []strin
 	}
 	d.observe() // what the old configuration saw is logged by it
 	if err := d.sw.Apply(full, change.Devices()); err != nil {
-		if d.sw.Status().Generation == generation {
+		if d.sw.Generation() == generation {
 			return nil, errors.Join(err, change.Rollback(), flows.Rollback())
 		}
 		warn(err) // published, but an old device could not be closed

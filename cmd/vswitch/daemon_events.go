@@ -75,7 +75,7 @@ func (d *daemon) tellStarted() {
 	cfg := d.sw.Config()
 	d.events.ring.Add(event.Event{
 		Type:       event.DaemonStarted,
-		Generation: d.sw.Incidents().Generation,
+		Generation: d.sw.Generation(),
 		Count:      uint64(len(cfg.Instances)),
 		PID:        os.Getpid(),
 		Message:    fmt.Sprintf("vswitch %s runs %s", buildVersion().Version, d.file),
@@ -96,7 +96,7 @@ func (d *daemon) tellReload(reply *api.ReloadReply, err error) {
 		return
 	}
 	mistakes := strings.Split(err.Error(), "\n")
-	refused := event.Event{Type: event.ReloadRefused, Generation: d.sw.Incidents().Generation, Message: mistakes[0]}
+	refused := event.Event{Type: event.ReloadRefused, Generation: d.sw.Generation(), Message: mistakes[0]}
 	var known *api.Error
 	if errors.As(err, &known) && known.Kind == api.KindConfiguration {
 		refused.Count = uint64(len(mistakes))

@@ -23,7 +23,7 @@ func (d *daemon) Plan(r api.PlanRequest) (*plan.Plan, error) {
 	}
 	running := d.sw.Config()
 	p := d.changes(&running, &full, read.API)
-	p.Generation = d.sw.Status().Generation
+	p.Generation = d.sw.Generation()
 	flows, err := d.sw.PlanFlows(full, r.Flows)
 	if err != nil {
 		return nil, err

@@ -13,6 +13,7 @@ import (
 // million flows, so the more there is to write the rarer it is done; whoever reads a
 // book has it written up before.
 const (
+	breath       = 50 * time.Millisecond  // between looks after reloads
 	pause        = 250 * time.Millisecond // between looks, and between writings at least
 	longestPause = 30 * time.Second       // between writings
 	pausePerTime = 20                     // times as long as a writing from its beginning to that of the next
@@ -48,11 +49,28 @@ func (d *daemon) watch() {
 			}
 		case <-d.lab.Ended():
 		case <-d.events.again:
+			if !d.breathe(breath - time.Since(began)) {
+				return
+			}
 		case <-due:
 		case <-d.ended:
 			return
 		}
 	}
+}
+
+// breathe waits until the next look is due while reload follows reload, and reports
+// false if the daemon ends.
+func (d *daemon) breathe(rest time.Duration) bool {
+	if rest <= 0 {
+		return true
+	}
+	select {
+	case <-time.After(rest):
+	case <-d.ended:
+		return false
+	}
+	return true
 }
 
 // due returns when there is something to do although nothing happens: w keeps

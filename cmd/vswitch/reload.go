@@ -45,7 +45,7 @@ func (c *cli) reload() error {
 	if err != nil {
 		return err
 	}
-	request := api.ReloadRequest{}
+	request := api.ReloadRequest{Status: c.format == formatJSON}
 	if c.vpc == "" && c.file != "" {
 		_, path, err := c.load()
 		if err != nil {

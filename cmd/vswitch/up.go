@@ -90,7 +90,7 @@ func (c *cli) reloadOrStart(ctx context.Context, s stateDir, file string) (api.S
 		status, err := c.start(ctx, file)
 		return status, nil, err
 	}
-	reply, err := api.NewClient(s.socket()).Reload(ctx, api.ReloadRequest{File: file})
+	reply, err := api.NewClient(s.socket()).Reload(ctx, api.ReloadRequest{File: file, Status: true})
 	if isEnding(err) {
 		if err := running.await(stopDeadline); err != nil {
 			return api.Status{}, nil, err

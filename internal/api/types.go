@@ -184,6 +184,7 @@ type ICMP struct {
 type ReloadRequest struct {
 	File   string `json:"file,omitempty"` // absolute; if given, it must be the file that runs
 	DryRun bool   `json:"dry_run,omitempty"`
+	Status bool   `json:"status,omitempty"` // the answer shall have the Status after the reload
 }
 
 // ReloadReply is the answer to it.
@@ -192,7 +193,7 @@ type ReloadReply struct {
 	DryRun     bool     `json:"dry_run"`
 	Changes    []Change `json:"changes"`
 	Warnings   []string `json:"warnings,omitempty"` // what went wrong after the new rules were in force
-	Status     *Status  `json:"status,omitempty"`   // after the reload; absent for a dry run
+	Status     *Status  `json:"status,omitempty"`   // after the reload; absent unless asked for, and for a dry run
 }
 
 // Actions of a Change.
