@@ -29,8 +29,25 @@ func (s *Switch) Apply(c Config, devices map[string][]port.Device) error {
 	if err != nil {
 		return err
 	}
-	if full.VPC.Name != running.VPC.Name {
-		return fmt.Errorf("vpc %s: this switch runs %s; its name cannot change", full.VPC.Name, running.VPC.Name)
+	return s.apply(full, devices)
+}
+
+// ApplyComplete is Apply for what Complete has made of a configuration, with the one
+// of this switch as the running one, and nobody has changed since: it is not checked
+// again.
+func (s *Switch) ApplyComplete(full Config, devices map[string][]port.Device) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.closed.Load() {
+		return ErrClosed
+	}
+	return s.apply(full, devices)
+}
+
+// apply is Apply of a completed configuration. s.mu is held.
+func (s *Switch) apply(full Config, devices map[string][]port.Device) error {
+	if name := s.plane.Load().config.VPC.Name; full.VPC.Name != name {
+		return fmt.Errorf("vpc %s: this switch runs %s; its name cannot change", full.VPC.Name, name)
 	}
 	for _, name := range slices.Sorted(maps.Keys(devices)) {
 		if full.Instance(name) == nil {

@@ -3,7 +3,6 @@ package vswitch
 import (
 	"crypto/sha256"
 	"encoding/hex"
-	"strings"
 )
 
 // ID returns the AWS-style id of an object: the kind's prefix and 17
@@ -13,8 +12,15 @@ import (
 //
 //	ID("sg", "two-tier", "web") == "sg-" + 17 digits
 func ID(kind string, identity ...string) string {
-	sum := sha256.Sum256([]byte(kind + "\x00" + strings.Join(identity, "\x00")))
-	return kind + "-" + hex.EncodeToString(sum[:])[:17]
+	b := make([]byte, 0, 128)
+	b = append(b, kind...)
+	for _, part := range identity {
+		b = append(append(b, 0), part...)
+	}
+	sum := sha256.Sum256(b)
+	b = append(append(b[:0], kind...), '-')
+	b = hex.AppendEncode(b, sum[:9])
+	return string(b[:len(kind)+1+17])
 }
 
 // IDs returns the ids of the objects of c by their tables in vpc.toml:

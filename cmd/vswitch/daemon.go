@@ -284,7 +284,7 @@ func (d *daemon) apply(full vswitch.Config, generation uint32) (warnings []strin
 		}
 	}
 	d.observe() // what the old configuration saw is logged by it
-	if err := d.sw.Apply(full, change.Devices()); err != nil {
+	if err := d.sw.ApplyComplete(full, change.Devices()); err != nil {
 		if d.sw.Generation() == generation {
 			return nil, errors.Join(err, change.Rollback(), flows.Rollback())
 		}

@@ -88,7 +88,8 @@ func (s *scanner) node(shape shape, key string, keyAt, at position) *node {
 		return nil
 	}
 	if len(s.slab) == 0 {
-		s.slab = make([]node, 512)
+		// A value takes some twelve bytes of a file; most files are short.
+		s.slab = make([]node, min(16+len(s.data)/16, 512))
 	}
 	n := &s.slab[0]
 	s.slab = s.slab[1:]

@@ -119,12 +119,15 @@ func (c *Change) retire() error {
 	for _, left := range report.Left {
 		errs = append(errs, errors.New(left))
 	}
+	if gone.nothing() && c.lab.isSaved() {
+		return errors.Join(errs...)
+	}
 	return errors.Join(append(errs, c.lab.record(gone.forget))...)
 }
 
 // rewriteHosts brings the hosts files up to date.
 func (c *Change) rewriteHosts() error {
-	names, err := newNaming(&c.config, c.wanted)
+	names, err := newNaming(&c.config, c.wanted, &c.lab.services)
 	if err != nil {
 		return err
 	}

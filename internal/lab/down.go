@@ -88,6 +88,11 @@ type removal struct {
 
 func newRemoval(report *Report) *removal { return &removal{report: report} }
 
+// nothing reports whether there is nothing to forget.
+func (r *removal) nothing() bool {
+	return len(r.namespaces)+len(r.links)+len(r.hostsDirs) == 0 && !r.etc
+}
+
 // forget takes out of the journal what is gone, or was never ours.
 func (r *removal) forget(j *journal) {
 	for _, name := range r.namespaces {

@@ -84,41 +84,67 @@ type naming struct {
 
 // newNaming returns the naming of a VPC on this host. Only instances in namespaces
 // of their own need one.
-func newNaming(c *vswitch.Config, endpoints map[string]endpoint) (naming, error) {
-	needed := false
+func newNaming(c *vswitch.Config, endpoints map[string]endpoint, services *serviceList) (naming, error) {
+	n := naming{hosts: map[bool]string{}, others: map[string]string{}}
 	for _, e := range endpoints {
-		needed = needed || !e.host()
+		if ipv6 := e.ipv6(); !e.host() && n.hosts[ipv6] == "" {
+			n.hosts[ipv6] = hostsFile(c, endpoints, ipv6)
+		}
 	}
-	if !needed {
-		return naming{}, nil
+	if len(n.hosts) == 0 {
+		return n, nil
 	}
 	if _, err := os.Stat("/etc/hosts"); err != nil {
 		return naming{}, fmt.Errorf("/etc/hosts must exist, for the names of the VPC are laid over it: %w", err)
 	}
-	n := naming{
-		hosts:  map[bool]string{true: hostsFile(c, endpoints, true), false: hostsFile(c, endpoints, false)},
-		others: map[string]string{},
-	}
 	if _, err := os.Stat("/etc/resolv.conf"); err == nil {
 		n.others["resolv.conf"] = "# This VPC has no DNS service: names come from /etc/hosts.\n"
 	}
-	// The host's own list may name services that answer for the host, over a socket
-	// of its own, or that wait for the network.
-	nsswitch, err := os.ReadFile("/etc/nsswitch.conf")
+	text, err := services.read()
+	if err != nil {
+		return naming{}, err
+	}
+	if text != "" {
+		n.others["nsswitch.conf"] = text
+	}
+	return n, nil
+}
+
+// A serviceList is what the instances' nsswitch.conf says, made of the host's. The
+// zero serviceList has not looked there yet.
+type serviceList struct {
+	of   imprint // of the host's
+	text string
+}
+
+// nsswitch is the host's list of services that know names.
+const nsswitch = "/etc/nsswitch.conf"
+
+// read returns what the instances' list says; "" if the host has none. The host's own
+// may name services that answer for the host, over a socket of its own, or that wait
+// for the network.
+func (s *serviceList) read() (string, error) {
+	now, ok := imprintOf(nsswitch, "")
+	if ok && now == s.of {
+		return s.text, nil
+	}
+	host, err := os.ReadFile(nsswitch)
 	if errors.Is(err, os.ErrNotExist) {
-		return n, nil
+		*s = serviceList{}
+		return "", nil
 	}
 	if err != nil {
-		return naming{}, fmt.Errorf("hosts: %w", err)
+		return "", fmt.Errorf("hosts: %w", err)
 	}
-	services := "hosts: files\n"
-	for line := range strings.Lines(string(nsswitch)) {
+	var b strings.Builder
+	b.WriteString("hosts: files\n")
+	for line := range strings.Lines(string(host)) {
 		if !strings.HasPrefix(line, "hosts:") {
-			services += line
+			b.WriteString(line)
 		}
 	}
-	n.others["nsswitch.conf"] = services
-	return n, nil
+	*s = serviceList{now, b.String()}
+	return s.text, nil
 }
 
 // write makes the directory if need be, and writes those of its files that are not

@@ -165,18 +165,29 @@ func (l *Lab) save() error {
 	if err != nil {
 		return err
 	}
-	path := l.journalPath()
-	if bytes.Equal(data, l.saved) {
-		if _, err := os.Lstat(path); err == nil {
-			return nil
-		}
+	if bytes.Equal(data, l.saved) && l.stands() {
+		return nil
 	}
 	l.saved = nil
-	if err := saveJournal(path, data); err != nil {
+	if err := saveJournal(l.journalPath(), data); err != nil {
 		return err
 	}
 	l.saved = data
 	return nil
+}
+
+// stands reports whether this process has written the journal, and its file is
+// still there. l.mu is held.
+func (l *Lab) stands() bool {
+	_, err := os.Lstat(l.journalPath())
+	return err == nil && l.saved != nil
+}
+
+// isSaved reports whether a record that edits nothing would write nothing.
+func (l *Lab) isSaved() bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.stands()
 }
 
 // recorded reads the journal.

@@ -65,6 +65,7 @@ type Lab struct {
 
 	attached map[string]attachment // by instance: those whose device this process has opened
 	settled  map[string]settled    // by namespace: the files of its hosts directory
+	services serviceList           // of the instances
 	change   *Change               // the one between Prepare and Commit or Rollback; nil for none
 
 	watches sync.WaitGroup // the goroutines that wait for the end of a command

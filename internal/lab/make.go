@@ -100,7 +100,7 @@ func (c *Change) recordIntent() error {
 // writeHosts makes the hosts directories of the endpoints that get a device. The
 // other instances learn the new names from Commit.
 func (c *Change) writeHosts() error {
-	names, err := newNaming(&c.config, c.wanted)
+	names, err := newNaming(&c.config, c.wanted, &c.lab.services)
 	if err != nil {
 		return err
 	}
