@@ -8,6 +8,8 @@ import (
 	"path/filepath"
 	"time"
 
+	"golang.org/x/sys/unix"
+
 	"vswitch/internal/api"
 )
 
@@ -21,9 +23,12 @@ const stateRoot = "/run/vswitch"
 // errUnsuited is the error of a work that is none for the target.
 var errUnsuited = errors.New("not a work of this target")
 
-// A control is the running vswitch of a site.
+// A control is the running vswitch of a site. It is told to reload by a signal, whose
+// sender does nothing that would be taken for the switch's work.
 type control struct {
 	client   *api.Client
+	signal   func(pid int) error // makes a switch reload
+	pid      int                 // of the switch; 0 before it was asked
 	file     string
 	contents [2][]byte // of the file, in turn: they differ in a rule of both hosts' group
 	turn     int
@@ -31,23 +36,43 @@ type control struct {
 
 // newControl returns the control of the VPC that runs from file.
 func newControl(file string, contents [2][]byte) *control {
-	return &control{client: api.NewClient(filepath.Join(stateRoot, vpcName, "api.sock")), file: file, contents: contents}
+	return &control{
+		client:   api.NewClient(filepath.Join(stateRoot, vpcName, "api.sock")),
+		signal:   func(pid int) error { return unix.Kill(pid, unix.SIGHUP) },
+		file:     file,
+		contents: contents,
+	}
 }
 
-// reload has the switch take the other of the two contents.
-func (c *control) reload(ctx context.Context) error {
+// reload has the switch take the other of the two contents, and does not wait until
+// it has: it may still read the file as it was before.
+func (c *control) reload(context.Context) error {
 	c.turn = 1 - c.turn
-	if err := os.WriteFile(c.file, c.contents[c.turn], 0o600); err != nil {
+	next := c.file + ".next"
+	if err := os.WriteFile(next, c.contents[c.turn], 0o600); err != nil {
 		return err
 	}
-	reply, err := c.client.Reload(ctx, api.ReloadRequest{})
-	if err == nil && len(reply.Changes) == 0 {
-		err = errors.New("nothing changed")
+	if err := os.Rename(next, c.file); err != nil {
+		return err
 	}
-	if err != nil {
+	if err := c.signal(c.pid); err != nil {
 		return fmt.Errorf("reload: %w", err)
 	}
 	return nil
+}
+
+// reloads returns how many reloads the switch has made, and an error if it refused
+// one.
+func (c *control) reloads(ctx context.Context) (int, error) {
+	status, err := c.client.Status(ctx)
+	if err != nil {
+		return 0, fmt.Errorf("status: %w", err)
+	}
+	if status.Reloads.Failed > 0 {
+		return 0, fmt.Errorf("%d reloads were refused: %s", status.Reloads.Failed, status.Reloads.LastError)
+	}
+	c.pid = status.PID
+	return status.Reloads.Succeeded, nil
 }
 
 // pace reloads every reloadPause until done is closed, and makes up for those that
@@ -81,14 +106,28 @@ func pace(ctx context.Context, done <-chan struct{}, reload func(context.Context
 	}
 }
 
-// amongReloads returns what f does while the site's switch reloads.
-func amongReloads(ctx context.Context, s *site, f func() (float64, error)) (float64, error) {
-	done, reloads := make(chan struct{}), make(chan error, 1)
-	go func() { reloads <- pace(ctx, done, s.control.reload) }()
+// amongReloads returns what f does while the switch reloads. It returns an error too
+// if the switch took fewer than nine in ten of the contents as another configuration.
+func (c *control) amongReloads(ctx context.Context, f func() (float64, error)) (float64, error) {
+	before, err := c.reloads(ctx)
+	if err != nil {
+		return 0, err
+	}
+	sent, done, paced := 0, make(chan struct{}), make(chan error, 1)
+	go func() {
+		paced <- pace(ctx, done, func(ctx context.Context) error {
+			sent++
+			return c.reload(ctx)
+		})
+	}()
 	value, err := f()
 	close(done)
-	if short := <-reloads; err == nil {
-		err = short
+	if err := errors.Join(<-paced, err); err != nil {
+		return value, err
+	}
+	after, err := c.reloads(ctx)
+	if made := after - before; err == nil && made < sent*9/10 {
+		err = fmt.Errorf("%w: %d reloads of %d that were asked for", errShort, made, sent)
 	}
 	return value, err
 }
@@ -103,7 +142,7 @@ func reloading(ctx context.Context, s *site, length time.Duration) (float64, err
 	if err != nil {
 		return 0, err
 	}
-	among, err := amongReloads(ctx, s, transfer)
+	among, err := s.control.amongReloads(ctx, transfer)
 	return among / alone, err
 }
 
@@ -117,7 +156,7 @@ func losing(ctx context.Context, s *site, length time.Duration) (float64, error)
 	if err != nil {
 		return 0, err
 	}
-	if _, err := amongReloads(ctx, s, func() (float64, error) { return stream(1)(ctx, s, length) }); err != nil {
+	if _, err := s.control.amongReloads(ctx, func() (float64, error) { return stream(1)(ctx, s, length) }); err != nil {
 		return 0, err
 	}
 	after, err := s.lost(ctx)

@@ -4,11 +4,13 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"net"
 	"net/http"
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -16,26 +18,34 @@ import (
 	"vswitch/internal/api"
 )
 
-// A control has the switch read a file that is another one each time, and tells
-// when the switch did not take it as that.
+// A control has the switch read a file that is another one each time, and tells when
+// the switch refuses it, or did not get round to it.
 func TestReload(t *testing.T) {
 	dir := t.TempDir()
 	file, socket := filepath.Join(dir, "vpc.toml"), filepath.Join(dir, "api.sock")
-	c := &control{client: api.NewClient(socket), file: file, contents: [2][]byte{[]byte("old"), []byte("new")}}
+	var mu sync.Mutex // guards the variables below
 	var read []string
-	same := false
-	mux := http.NewServeMux()
-	mux.HandleFunc("POST "+api.PathReload, func(w http.ResponseWriter, _ *http.Request) {
+	status := api.Status{PID: 4711}
+	deaf := false
+	c := &control{client: api.NewClient(socket), file: file, contents: [2][]byte{[]byte("old"), []byte("new")}}
+	c.signal = func(pid int) error {
+		mu.Lock()
+		defer mu.Unlock()
 		content, err := os.ReadFile(file)
-		if err != nil {
-			t.Error(err)
+		if pid != status.PID {
+			err = fmt.Errorf("a signal to process %d, want %d", pid, status.PID)
 		}
 		read = append(read, string(content))
-		reply := api.ReloadReply{Changes: []api.Change{{Name: "g"}}}
-		if same {
-			reply.Changes = nil
+		if !deaf {
+			status.Reloads.Succeeded++
 		}
-		if err := json.NewEncoder(w).Encode(reply); err != nil {
+		return err
+	}
+	mux := http.NewServeMux()
+	mux.HandleFunc("GET "+api.PathStatus, func(w http.ResponseWriter, _ *http.Request) {
+		mu.Lock()
+		defer mu.Unlock()
+		if err := json.NewEncoder(w).Encode(status); err != nil {
 			t.Error(err)
 		}
 	})
@@ -47,17 +57,29 @@ func TestReload(t *testing.T) {
 	go func() { _ = server.Serve(l) }() // ends with an error when it is closed
 	t.Cleanup(func() { server.Close() })
 
-	for range 3 {
-		if err := c.reload(t.Context()); err != nil {
-			t.Fatal(err)
-		}
+	made := func() int {
+		mu.Lock()
+		defer mu.Unlock()
+		return len(read)
 	}
-	if got := strings.Join(read, " "); got != "new old new" {
+	three := func() (float64, error) {
+		for until := time.Now().Add(10 * time.Second); made() < 3 && time.Now().Before(until); time.Sleep(time.Millisecond) {
+		}
+		return 7, nil
+	}
+	if value, err := c.amongReloads(t.Context(), three); value != 7 || err != nil {
+		t.Errorf("got %v, %v", value, err)
+	}
+	if got := strings.Join(read, " "); !strings.HasPrefix(got, "new old new") {
 		t.Errorf("the switch read %s, want new old new", got)
 	}
-	same = true
-	if err := c.reload(t.Context()); err == nil || !strings.Contains(err.Error(), "nothing changed") {
-		t.Errorf("a reload that changes nothing: %v", err)
+	deaf, read = true, nil
+	if _, err := c.amongReloads(t.Context(), three); !errors.Is(err, errShort) {
+		t.Errorf("a switch that does not reload: %v", err)
+	}
+	status.Reloads = api.Reloads{Failed: 1, LastError: "vpc.toml:1: no"}
+	if _, err := c.amongReloads(t.Context(), three); err == nil || !strings.Contains(err.Error(), "vpc.toml:1: no") {
+		t.Errorf("a reload that was refused: %v", err)
 	}
 }
 
