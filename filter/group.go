@@ -19,11 +19,19 @@ type Group struct {
 // A side is the rules of a group for one direction.
 type side struct {
 	rules  []Rule
+	briefs []brief         // of the rules, by index
 	blocks *classify.Table // of all rules, by Prefixes; nil iff there are no rules
 	groups []reference     // ascending by group, then family
 
 	open    [families]classify.Services // of the open rules
 	anyPort [families]portProtocols     // that some open rule permits to every port
+}
+
+// A brief is what a decision needs of a rule: four bytes of some seventy, so that
+// those of many rules stay at hand.
+type brief struct {
+	mark uint16
+	open [families]bool // isOpen
 }
 
 // A reference is all the rules of a side that name the same group, as far as
@@ -53,9 +61,11 @@ func compileSide(rules []Rule) side {
 		return side{}
 	}
 	s := side{rules: slices.Clone(rules)}
+	s.briefs = make([]brief, len(s.rules))
 	blocks := make([]classify.Rule, len(s.rules))
 	for i := range s.rules {
 		r := &s.rules[i]
+		s.briefs[i] = brief{mark: r.Mark, open: [families]bool{ipv4: r.isOpen(ipv4), ipv6: r.isOpen(ipv6)}}
 		blocks[i] = classify.Rule{Service: r.Service, Prefixes: r.Prefixes}
 		if r.Service.Protocol.HasTypes() {
 			blocks[i].Prefixes = slices.DeleteFunc(slices.Clone(r.Prefixes), func(p netip.Prefix) bool {
@@ -68,7 +78,7 @@ func compileSide(rules []Rule) side {
 	for f := range families {
 		var open []policy.Service
 		for i := range s.rules {
-			if r := &s.rules[i]; r.isOpen(f) {
+			if r := &s.rules[i]; s.briefs[i].open[f] {
 				open = append(open, r.Service)
 				s.anyPort[f] |= portProtocolsOf(r.Service)
 			}
@@ -113,10 +123,10 @@ func compileReferences(rules []Rule) []reference {
 	return refs
 }
 
-// first returns the first rule that admits the packet, or nil.
-func (s *side) first(q *Query) *Rule {
+// first returns the index of the first rule that admits the packet, or -1.
+func (s *side) first(q *Query) int {
 	if len(s.rules) == 0 {
-		return nil
+		return -1
 	}
 	best := s.blocks.First(&q.Packet)
 	if len(s.groups) > 0 {
@@ -127,10 +137,7 @@ func (s *side) first(q *Query) *Rule {
 			}
 		}
 	}
-	if best < 0 {
-		return nil
-	}
-	return &s.rules[best]
+	return best
 }
 
 // firstOf returns the first rule that refers to the group and whose service the

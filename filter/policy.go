@@ -36,8 +36,9 @@ func NewPolicy(groups ...*Group) *Policy {
 // does not change q.
 func (p *Policy) Judge(d policy.Direction, q *Query) Decision {
 	for _, g := range p.groups {
-		if r := g.sides[d].first(q); r != nil {
-			return Decision{Rule: r, Tracked: p.tracks(d, q, r)}
+		side := &g.sides[d]
+		if i := side.first(q); i >= 0 {
+			return Decision{Rule: &side.rules[i], Mark: side.briefs[i].mark, Tracked: p.tracks(d, q, &side.briefs[i])}
 		}
 	}
 	return Decision{}

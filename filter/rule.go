@@ -104,7 +104,8 @@ func (q *Query) family() family {
 
 // A Decision says what became of a packet. The zero Decision denies it.
 type Decision struct {
-	Rule *Rule // the first rule that admits the packet; nil if none does. Not to be changed.
+	Rule *Rule  // the first rule that admits the packet; nil if none does. Not to be changed.
+	Mark uint16 // the rule's, without a look at the rule: of many, it is not at hand
 
 	// Tracked says that the flow needs an entry in the connection table
 	// (SEM 2.2). It is false for a packet that is denied. A flow through a

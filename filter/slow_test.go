@@ -120,7 +120,9 @@ func compare(t interface {
 		var slow slowGroup
 		for d := range slow.rules {
 			for i := range pick(8) {
-				slow.rules[d] = append(slow.rules[d], drawRule(pick, fmt.Sprintf("%d.%d.%d", g, d, i)))
+				r := drawRule(pick, fmt.Sprintf("%d.%d.%d", g, d, i))
+				r.Mark = uint16(1 + g*100 + d*10 + i)
+				slow.rules[d] = append(slow.rules[d], r)
 			}
 		}
 		model = append(model, slow)
@@ -137,6 +139,9 @@ func compare(t interface {
 		}
 		for _, d := range []policy.Direction{policy.Ingress, policy.Egress} {
 			got := p.Judge(d, &q)
+			if got.Rule != nil && got.Mark != got.Rule.Mark || got.Rule == nil && got.Mark != 0 {
+				t.Fatalf("mark %d of rule %+v", got.Mark, got.Rule)
+			}
 			if id, tracked := model.judge(d, &q); decided(got) != id || got.Tracked != tracked {
 				t.Fatalf("groups %+v\n%s of %+v\ndecided by %q, tracked %v; the model says %q, tracked %v",
 					model, d, q, decided(got), got.Tracked, id, tracked)

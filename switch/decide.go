@@ -220,7 +220,7 @@ func (j *judge) securityGroups(e *eni, d policy.Direction, remote netip.Addr, gr
 		j.record(step)
 		return conntrack.Ref{}, step.Reason
 	}
-	j.way.rules[gate] = ruleNumber(decision.Rule.Mark)
+	j.way.rules[gate] = ruleNumber(decision.Mark)
 	if j.trace != nil {
 		rule := j.plane.rules[decision.Rule.ID]
 		step.Rule, step.Words, step.Origin, step.Untracked = decision.Rule.ID, rule.Words(), rule.Origin, !decision.Tracked
@@ -230,7 +230,7 @@ func (j *judge) securityGroups(e *eni, d policy.Direction, remote netip.Addr, gr
 		step.Verdict, step.Reason = policy.Deny, policy.ConntrackStrict
 	case decision.Tracked && !j.dry:
 		ref, step.Reason = j.open(e, d)
-		j.conns.Mark(ref, decision.Rule.Mark)
+		j.conns.Mark(ref, decision.Mark)
 		step.Verdict = verdict(step.Reason)
 	}
 	j.record(step)

@@ -97,7 +97,8 @@ func (r *flowRecord) same(k *flowRecord) bool {
 // outcome and rules, so that the sums stay exact. A worker owns it. The zero
 // tally holds nothing and counts what it is given as lost.
 type tally struct {
-	table []flowRecord // by hash: flowPlaces, and behind them manyPlaces; a record without frames is free
+	table []flowRecord // in sets, by hash: flowPlaces, and behind them manyPlaces
+	tags  []uint32     // of table, by place: what the hash of a record has besides its set; 0 if the place is free
 	used  []uint32     // places of table that are taken
 	many  int          // how many of them are of many flows
 	seed  uint64
@@ -105,14 +106,15 @@ type tally struct {
 }
 
 const (
-	flowPlaces = 1 << 14 // 2 MiB
-	flowProbes = 16      // of them, in which a flow may be
+	tallyWays  = 16      // places of a set: their tags fill one line of the processor's cache
+	flowPlaces = 1 << 14 // 2 MiB; a flow may be in one set
 	manyPlaces = 1 << 12
 	mostMany   = manyPlaces * 3 / 4 // of them, that may be taken, so that each is found soon
 )
 
 func newTally(seed uint64) tally {
-	return tally{table: make([]flowRecord, flowPlaces+manyPlaces), used: make([]uint32, 0, flowPlaces+manyPlaces), seed: seed | 1}
+	const places = flowPlaces + manyPlaces
+	return tally{table: make([]flowRecord, places), tags: make([]uint32, places), used: make([]uint32, 0, places), seed: seed | 1}
 }
 
 // record returns the sums of k's flow, those of many flows if it has no place of
@@ -123,40 +125,57 @@ func (t *tally) record(k *flowRecord) *flowSums {
 		return nil
 	}
 	if !k.many {
-		if s := t.find(k, t.table[:flowPlaces], flowProbes); s != nil {
+		h := t.hash(k)
+		if s := t.find(k, uint32(h)%(flowPlaces/tallyWays), tagOf(h)); s != nil {
 			return s
 		}
 		k.tuple, k.many = wire.FiveTuple{}, true
 	}
-	return t.find(k, t.table[flowPlaces:], manyPlaces)
-}
-
-// find returns the sums of the record in places that is the same as k, a new one
-// if there is none; nil if it finds no room among so many places.
-func (t *tally) find(k *flowRecord, places []flowRecord, probes uint32) *flowSums {
-	at, mask := t.hash(k), uint32(len(places)-1)
-	for i := range probes {
-		place := (at + i) & mask
-		r := &places[place]
-		if r.sums.frames > 0 {
-			if r.same(k) {
-				return &r.sums
-			}
-			continue
+	const sets = manyPlaces / tallyWays
+	h := t.hash(k)
+	for i := range uint32(sets) { // there is room in the first one nearly always
+		if s := t.find(k, flowPlaces/tallyWays+(uint32(h)+i)%sets, tagOf(h)); s != nil || t.many == mostMany {
+			return s
 		}
-		if k.many {
-			if t.many == mostMany {
-				return nil
-			}
-			t.many++
-			place += flowPlaces
-		}
-		t.used = append(t.used, place)
-		*r = *k
-		r.sums = flowSums{}
-		return &r.sums
 	}
 	return nil
+}
+
+// tagOf returns the tag of a record with that hash.
+func tagOf(h uint64) uint32 { return uint32(h>>32) | 1 }
+
+// find returns the sums of the record in a set that is the same as k, a new one if
+// there is none; nil if the set has no room for it.
+func (t *tally) find(k *flowRecord, set, tag uint32) *flowSums {
+	first, free := set*tallyWays, -1
+	for way, other := range (*[tallyWays]uint32)(t.tags[first:]) {
+		switch other {
+		case tag:
+			if r := &t.table[first+uint32(way)]; r.same(k) {
+				return &r.sums
+			}
+		case 0:
+			if free < 0 {
+				free = way
+			}
+		}
+	}
+	if free < 0 {
+		return nil
+	}
+	if k.many {
+		if t.many == mostMany {
+			return nil
+		}
+		t.many++
+	}
+	place := first + uint32(free)
+	t.used = append(t.used, place)
+	t.tags[place] = tag
+	r := &t.table[place]
+	*r = *k
+	r.sums = flowSums{}
+	return &r.sums
 }
 
 // merge adds what a flow has done. r is a scratch value.
@@ -177,14 +196,14 @@ func (t *tally) take(out []flowRecord) int {
 		if out[i].many {
 			t.many--
 		}
-		t.table[place] = flowRecord{}
+		t.table[place], t.tags[place] = flowRecord{}, 0
 	}
 	t.used = t.used[:len(t.used)-n]
 	return n
 }
 
 // hash mixes what a record is found by with the seed.
-func (t *tally) hash(k *flowRecord) uint32 {
+func (t *tally) hash(k *flowRecord) uint64 {
 	u := &k.tuple
 	src := binary.LittleEndian.Uint64(u.Src[:8]) ^ bits.RotateLeft64(binary.LittleEndian.Uint64(u.Src[8:]), 17)
 	dst := binary.LittleEndian.Uint64(u.Dst[:8]) ^ bits.RotateLeft64(binary.LittleEndian.Uint64(u.Dst[8:]), 31)
@@ -194,5 +213,5 @@ func (t *tally) hash(k *flowRecord) uint32 {
 	hi, lo = bits.Mul64(hi^lo^uint64(k.in)<<32^uint64(k.out), t.seed)
 	rules := uint64(k.rules[0])<<48 | uint64(k.rules[1])<<32 | uint64(k.rules[2])<<16 | uint64(k.rules[3])
 	hi, lo = bits.Mul64(hi^lo^rules, t.seed)
-	return uint32(hi ^ lo)
+	return hi ^ lo
 }
