@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"io/fs"
 	"log/slog"
+	"os"
+	"reflect"
 	"strings"
 	"sync"
 	"time"
@@ -36,6 +38,7 @@ type daemon struct {
 	change  sync.Mutex
 	lab     *lab.Lab
 	metrics *metrics.Server // nil: nowhere
+	written record          // what the file of the record says; the zero record if that is unknown
 
 	events *lookout
 
@@ -137,7 +140,7 @@ func (d *daemon) build(cfg vswitch.Config) error {
 	if err != nil {
 		return err
 	}
-	if err := newRecord(&full, d.file).write(d.state); err != nil {
+	if err := d.record(&full); err != nil {
 		return err
 	}
 	if d.flows, err = d.newFlows(&full); err != nil {
@@ -158,6 +161,21 @@ func (d *daemon) build(cfg vswitch.Config) error {
 	if err := change.Commit(); err != nil {
 		d.log.Error("lab incomplete", "error", err)
 	}
+	return nil
+}
+
+// record brings the file of the record up to date. d.change is held, or nobody else
+// has d yet.
+func (d *daemon) record(full *vswitch.Config) error {
+	r := newRecord(full, d.file)
+	if _, err := os.Lstat(d.state.record()); err == nil && reflect.DeepEqual(r, d.written) {
+		return nil
+	}
+	d.written = record{}
+	if err := r.write(d.state); err != nil {
+		return err
+	}
+	d.written = r
 	return nil
 }
 
@@ -293,7 +311,7 @@ func (d *daemon) apply(full vswitch.Config, generation uint32) (warnings []strin
 	d.book.Retain(&full)
 	warn(d.changeFlows(flows))
 	warn(change.Commit())
-	warn(newRecord(&full, d.file).write(d.state))
+	warn(d.record(&full))
 	return warnings, nil
 }
 

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"bytes"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -124,17 +123,13 @@ func newRecord(full *vswitch.Config, file string) record {
 	return r
 }
 
-// write stores the record, so that a reader sees the old one or the new one. It
-// leaves one alone that says the same.
+// write stores the record, so that a reader sees the old one or the new one.
 func (r record) write(s stateDir) error {
 	data, err := json.MarshalIndent(r, "", "  ")
 	if err != nil {
 		return err
 	}
 	data = append(data, '\n')
-	if old, err := os.ReadFile(s.record()); err == nil && bytes.Equal(old, data) {
-		return nil
-	}
 	temporary := s.record() + ".new"
 	if err := os.Remove(temporary); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return fmt.Errorf("record: %w", err)
