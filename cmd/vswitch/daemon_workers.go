@@ -21,10 +21,18 @@ func workersFor(processors int) int {
 	return min(processors/2, mostWorkers)
 }
 
+// reservePlaces has Go's scheduler run a goroutine more at a time than there are
+// workers. A worker keeps a place to itself while there is traffic, and whoever
+// reloads would wait for it, tens of milliseconds a step. Having been told, the
+// scheduler no longer follows the processors that the process may use, which may
+// become fewer at any time.
+func reservePlaces(workers int) { runtime.GOMAXPROCS(max(runtime.GOMAXPROCS(0), workers+1)) }
+
 // chooseWorkers decides how many workers the switch gets, for as long as the daemon
-// runs. Those that nobody asked for it does without where the kernel cannot steer
-// packets to them.
+// runs, and reserves their places. Those that nobody asked for it does without where
+// the kernel cannot steer packets to them.
 func (d *daemon) chooseWorkers(m config.Machine) {
+	defer func() { reservePlaces(d.workers) }()
 	d.machine, d.workers = m, m.Workers
 	if d.workers > 0 {
 		return

@@ -3,6 +3,7 @@ package main
 import (
 	"errors"
 	"os"
+	"runtime"
 	"strings"
 	"testing"
 
@@ -14,6 +15,20 @@ func TestWorkersForAMachine(t *testing.T) {
 	for _, c := range []struct{ processors, want int }{{1, 1}, {2, 1}, {3, 1}, {4, 2}, {5, 2}, {6, 3}, {8, 4}, {64, 4}} {
 		if got := workersFor(c.processors); got != c.want {
 			t.Errorf("%d processors: %d workers, want %d", c.processors, got, c.want)
+		}
+	}
+}
+
+// Beside the workers there is a place for whoever controls them, however few
+// processors there are, and none is taken away.
+func TestWorkersLeaveAPlace(t *testing.T) {
+	defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(0))
+	for _, c := range []struct{ places, workers, want int }{{1, 1, 2}, {2, 1, 2}, {2, 2, 3}, {2, 3, 4}, {8, 3, 8}} {
+		runtime.GOMAXPROCS(c.places)
+		var d daemon
+		d.chooseWorkers(config.Machine{Workers: c.workers})
+		if got := runtime.GOMAXPROCS(0); got != c.want || d.workers != c.workers {
+			t.Errorf("%d places: %d for %d workers, want %d", c.places, got, d.workers, c.want)
 		}
 	}
 }

@@ -7,7 +7,6 @@ import (
 	"log/slog"
 	"os"
 	"os/signal"
-	"runtime"
 	"syscall"
 	"time"
 
@@ -57,9 +56,6 @@ func newRun(c *cli) *cobra.Command {
 func (c *cli) run(up *readiness) error {
 	signals := make(chan os.Signal, 8)
 	signal.Notify(signals, syscall.SIGHUP, syscall.SIGTERM, syscall.SIGINT)
-	if runtime.GOMAXPROCS(0) == 1 {
-		runtime.GOMAXPROCS(2) // the switch's worker keeps one place to itself while there is traffic
-	}
 	if err := lab.Check(); err != nil {
 		return err
 	}
