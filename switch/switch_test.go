@@ -4,6 +4,9 @@ import (
 	"bytes"
 	"errors"
 	"net/netip"
+	"reflect"
+	"slices"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -239,6 +242,38 @@ func TestApplyIsAllOrNothing(t *testing.T) {
 		t.Errorf("generation %d after a refused configuration, want %d", got, generation)
 	}
 	v.run("b1:22 > a1:40000 tcp SA seq=500 ack=101 win=64240 => a1")
+}
+
+// TestApplyComplete: what Complete has made is applied as it is, to a switch of that
+// VPC that is not closed, with devices of its instances.
+func TestApplyComplete(t *testing.T) {
+	v := newVPC(t, 1<<10)
+	running := v.sw.Config()
+	next := running
+	next.SecurityGroups = slices.Clone(running.SecurityGroups)
+	next.SecurityGroup("g-b1").Ingress = []vswitch.SecurityGroupRule{{Service: policy.AllTraffic, Peer: vswitch.Peer{Prefix: netip.MustParsePrefix("10.0.1.10/32")}}}
+	full, err := vswitch.Complete(next, &running)
+	v.must(err)
+	generation := v.sw.Generation()
+	v.must(v.sw.ApplyComplete(full, nil))
+	if got := v.sw.Config(); !reflect.DeepEqual(got, full) || v.sw.Generation() == generation || v.sw.Status().Generation != v.sw.Generation() {
+		t.Errorf("generation %d after %d, running %+v", v.sw.Generation(), generation, got)
+	}
+	v.run("a1:40000 > b1:22 tcp S seq=100 win=64240 => b1")
+
+	stranger := port.NewMemory(8, allOffloads)
+	if err := v.sw.ApplyComplete(full, map[string][]port.Device{"nobody": {stranger}}); err == nil || !strings.Contains(err.Error(), "instance nobody") {
+		t.Errorf("a device of no instance: %v", err)
+	}
+	other := full
+	other.VPC.Name = "other"
+	if err := v.sw.ApplyComplete(other, nil); err == nil || !strings.Contains(err.Error(), "its name cannot change") {
+		t.Errorf("another VPC: %v", err)
+	}
+	v.must(v.sw.Close())
+	if err := v.sw.ApplyComplete(full, nil); !errors.Is(err, vswitch.ErrClosed) {
+		t.Errorf("a closed switch: %v", err)
+	}
 }
 
 // TestApplyRemovesAndAddsInstances checks that nothing of a removed instance is
