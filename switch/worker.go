@@ -52,7 +52,6 @@ type worker struct {
 	wasReady   []bool        // by place in polled; only sleep sets it, and clears it again
 	unpolled   int           // frames forwarded since the ports were looked at
 	gone       map[*eni]bool // interfaces of this plane whose device was removed under us
-	tally      tally         // of what the flow cache does not count
 	way        passage       // of the packet in hand, as far as it came
 	panics     uint64
 	handedOver uint64 // frames given to other workers
@@ -67,6 +66,7 @@ type worker struct {
 	stopping   bool
 	active     activity // of all workers
 	files      descriptors
+	tally      tally // of what the flow cache does not count
 
 	wakeFD  int
 	asleep  atomic.Bool // frames that are handed over must wake the worker
