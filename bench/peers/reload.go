@@ -107,7 +107,7 @@ func pace(ctx context.Context, done <-chan struct{}, reload func(context.Context
 }
 
 // amongReloads returns what f does while the switch reloads. It returns an error too
-// if the switch took fewer than nine in ten of the contents as another configuration.
+// if the switch made fewer than nine in ten of the reloads that it was asked for.
 func (c *control) amongReloads(ctx context.Context, f func() (float64, error)) (float64, error) {
 	before, err := c.reloads(ctx)
 	if err != nil {

@@ -46,8 +46,11 @@ func (e *endpoint) openLink(count int) (tap, error) {
 	if err != nil {
 		return tap{}, err
 	}
-	if _, err := queues[0].Place(); errors.Is(err, unix.EINVAL) { // works asks for it
-		return tap{}, errors.Join(fmt.Errorf("link %s: this kernel cannot tell where it is: Linux 5.2 or newer is needed: %w", e.device, err), closeQueues(queues))
+	if _, err := queues[0].Place(); err != nil { // works will ask for it at every reload
+		if errors.Is(err, unix.EINVAL) {
+			err = fmt.Errorf("this kernel cannot tell where an interface is: Linux 5.2 or newer is needed: %w", err)
+		}
+		return tap{}, errors.Join(fmt.Errorf("link %s: %w", e.device, err), closeQueues(queues))
 	}
 	index, err := e.newLink(h)
 	if err != nil {
