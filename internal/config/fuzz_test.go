@@ -6,6 +6,7 @@ import (
 	"os"
 	"path/filepath"
 	"reflect"
+	"slices"
 	"strings"
 	"testing"
 
@@ -77,7 +78,9 @@ func checkErrors(t *testing.T, data []byte, err error) {
 // FuzzPositions compares the scanner with the TOML decoder: a document that the
 // decoder accepts is followed to its end, has the same keys and elements to both,
 // and stands where the tree says. The exception is a key that is defined twice:
-// the decoder overlooks it beside a dotted key, as in "a.b = 1" and "a = 2".
+// the decoder overlooks it beside a dotted key, as in "a.b = 1" and "a = 2". So is an
+// empty key: the decoder loses elements of a list below one, as of "a.” = [1, [2], {}]".
+// No file that is accepted has one.
 func FuzzPositions(f *testing.F) {
 	for _, s := range []string{
 		"a = 1", "a.b . 'c' = [1, [2, 3], {x = 1, y.z = 'q'}]", "[a]\nb = \"\"\"x\"\" \"\"\"\"\"\n[[c.d]]\n[c.d.e]\n[[c.d]]",
@@ -101,7 +104,7 @@ func FuzzPositions(f *testing.F) {
 			}
 			return
 		}
-		if s.twice() {
+		if s.twice() || s.root.hasEmptyKey() {
 			return
 		}
 		if !complete {
@@ -112,6 +115,11 @@ func FuzzPositions(f *testing.F) {
 		}
 		checkPositions(t, data, s.root)
 	})
+}
+
+// hasEmptyKey reports whether there is an empty key below n.
+func (n *node) hasEmptyKey() bool {
+	return slices.ContainsFunc(n.children, func(c *node) bool { return c.index == 0 && c.key == "" || c.hasEmptyKey() })
 }
 
 // checkPositions checks that every key below n stands where the tree says, and
