@@ -126,7 +126,7 @@ func (t *tally) record(k *flowRecord) *flowSums {
 	}
 	if !k.many {
 		h := t.hash(k)
-		if s := t.find(k, uint32(h)%(flowPlaces/tallyWays), tagOf(h)); s != nil {
+		if s, _ := t.find(k, uint32(h)%(flowPlaces/tallyWays), tagOf(h)); s != nil {
 			return s
 		}
 		k.tuple, k.many = wire.FiveTuple{}, true
@@ -134,7 +134,7 @@ func (t *tally) record(k *flowRecord) *flowSums {
 	const sets = manyPlaces / tallyWays
 	h := t.hash(k)
 	for i := range uint32(sets) { // there is room in the first one nearly always
-		if s := t.find(k, flowPlaces/tallyWays+(uint32(h)+i)%sets, tagOf(h)); s != nil || t.many == mostMany {
+		if s, full := t.find(k, flowPlaces/tallyWays+(uint32(h)+i)%sets, tagOf(h)); !full {
 			return s
 		}
 	}
@@ -145,14 +145,14 @@ func (t *tally) record(k *flowRecord) *flowSums {
 func tagOf(h uint64) uint32 { return uint32(h>>32) | 1 }
 
 // find returns the sums of the record in a set that is the same as k, a new one if
-// there is none; nil if the set has no room for it.
-func (t *tally) find(k *flowRecord, set, tag uint32) *flowSums {
+// there is none; nil if there is no room for it, be it that the set is full.
+func (t *tally) find(k *flowRecord, set, tag uint32) (sums *flowSums, full bool) {
 	first, free := set*tallyWays, -1
 	for way, other := range (*[tallyWays]uint32)(t.tags[first:]) {
 		switch other {
 		case tag:
 			if r := &t.table[first+uint32(way)]; r.same(k) {
-				return &r.sums
+				return &r.sums, false
 			}
 		case 0:
 			if free < 0 {
@@ -161,11 +161,11 @@ func (t *tally) find(k *flowRecord, set, tag uint32) *flowSums {
 		}
 	}
 	if free < 0 {
-		return nil
+		return nil, true
 	}
 	if k.many {
 		if t.many == mostMany {
-			return nil
+			return nil, false
 		}
 		t.many++
 	}
@@ -175,7 +175,7 @@ func (t *tally) find(k *flowRecord, set, tag uint32) *flowSums {
 	r := &t.table[place]
 	*r = *k
 	r.sums = flowSums{}
-	return &r.sums
+	return &r.sums, false
 }
 
 // merge adds what a flow has done. r is a scratch value.

@@ -2,6 +2,7 @@ package vswitch
 
 import (
 	"math/rand/v2"
+	"slices"
 	"testing"
 
 	"vswitch/internal/policy"
@@ -100,6 +101,32 @@ func TestTallyIsBounded(t *testing.T) {
 	}
 	if kept+lost != 2*3*flowPlaces || lost == 0 || kept < 2*flowPlaces*9/10 {
 		t.Errorf("%d frames kept, %d lost", kept, lost)
+	}
+}
+
+// TestTallyFindsWhatIsKept: also when it takes in no more kinds, each kind that it keeps
+// goes on being counted, wherever it found room.
+func TestTallyFindsWhatIsKept(t *testing.T) {
+	ta := newTally(0x9e3779b97f4a7c15)
+	kind := func(i int) *flowRecord {
+		return &flowRecord{in: uint32(i), out: uint32(i), reason: policy.NoRoute, many: true}
+	}
+	kept := 0
+	for ; ta.many < mostMany; kept++ {
+		ta.record(kind(kept)).addRaw(1, 0, 1)
+	}
+	overflowed := 0
+	for i := range kept {
+		s := ta.record(kind(i))
+		if s == nil || s.frames != 1 {
+			t.Fatalf("kind %d of %d is not found", i, kept)
+		}
+		if h := ta.hash(kind(i)); !slices.Contains(ta.tags[flowPlaces+uint32(h)%(manyPlaces/tallyWays)*tallyWays:][:tallyWays], tagOf(h)) {
+			overflowed++
+		}
+	}
+	if overflowed == 0 {
+		t.Error("no kind found its room in another set than its first: the test shows nothing")
 	}
 }
 

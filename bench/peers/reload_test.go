@@ -27,6 +27,7 @@ func TestReload(t *testing.T) {
 	var read []string
 	status := api.Status{PID: 4711}
 	deaf := false
+	signalled := make(chan struct{}, 1000) // room for all that may come while nobody waits
 	c := &control{client: api.NewClient(socket), file: file, contents: [2][]byte{[]byte("old"), []byte("new")}}
 	c.signal = func(pid int) error {
 		mu.Lock()
@@ -36,6 +37,7 @@ func TestReload(t *testing.T) {
 			err = fmt.Errorf("a signal to process %d, want %d", pid, status.PID)
 		}
 		read = append(read, string(content))
+		signalled <- struct{}{}
 		if !deaf {
 			status.Reloads.Succeeded++
 		}
@@ -57,13 +59,13 @@ func TestReload(t *testing.T) {
 	go func() { _ = server.Serve(l) }() // ends with an error when it is closed
 	t.Cleanup(func() { server.Close() })
 
-	made := func() int {
-		mu.Lock()
-		defer mu.Unlock()
-		return len(read)
-	}
 	three := func() (float64, error) {
-		for until := time.Now().Add(10 * time.Second); made() < 3 && time.Now().Before(until); time.Sleep(time.Millisecond) {
+		for range 3 {
+			select {
+			case <-signalled:
+			case <-time.After(10 * time.Second):
+				return 0, errors.New("three reloads did not come")
+			}
 		}
 		return 7, nil
 	}
